@@ -1,0 +1,259 @@
+//! What a client is told when a request is refused or fails: one enum, and the
+//! forms in which it is written.
+
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::Body;
+
+/// Why a request was refused or failed, as its client sees it.
+///
+/// A variant exists because clients react to it differently. Its status and code
+/// are those of the HTTP contract §1.3, §1.4 and §4.2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// 400: the request can't be read; the text says what to change.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 401: no key, or one that is not known; the text says what to do.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// 403: the key is known but may not do this; the text says what is missing.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 404: nothing is served at this path.
+    #[error("404 page not found")]
+    NotFound,
+    /// 404: no connected worker serves what was asked for.
+    #[error("no worker")]
+    NoWorker,
+    /// 404: no connected worker offers this model (`GET models/{id}`).
+    #[error("model not found")]
+    ModelNotFound,
+    /// 408: the client took too long to send its request.
+    #[error("the request did not arrive in time")]
+    RequestTimeout,
+    /// 413: the body is over its limit.
+    #[error("the body is over the limit of {bytes_max} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
+    /// 414: the path and query are over their limit.
+    #[error("the address is over the limit of {bytes_max} bytes")]
+    UriTooLong {
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
+    /// 429: too many refused logins from this address.
+    #[error("too many failed logins from this address")]
+    TooManyLogins {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// 431: the headers are over their limit.
+    #[error("the headers are over their limit")]
+    HeadersTooLarge,
+    /// 500: a defect of the relay itself.
+    #[error("internal error")]
+    Internal,
+    /// 502: the worker or its backend failed before it answered.
+    #[error("the worker failed before it answered")]
+    UpstreamError,
+    /// 503: workers serve this, but none is free and the queue is full or was
+    /// waited in for too long (KD-16, KD-72).
+    #[error("all workers are busy")]
+    WorkerBusy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// 503: this process is about to end and takes nothing new.
+    #[error("the server is draining")]
+    Draining,
+    /// 504: the worker was silent for longer than the idle limit.
+    #[error("the worker was silent for too long")]
+    Timeout,
+}
+
+/// The form in which an [`ApiError`] is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// Each error in the form that existing clients match on: some are text,
+    /// some JSON (HTTP contract §1.3).
+    #[default]
+    Contract,
+    /// `Content-Type: text/plain`, the message and a newline.
+    Text,
+    /// `{"error":"<code>"}`, without a newline.
+    Json,
+    /// OpenAI's `{"error":{"message","type","param","code"}}`.
+    OpenAi,
+}
+
+impl ApiError {
+    /// The status. No wildcard arm: a new variant must choose.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::NoWorker | Self::ModelNotFound => StatusCode::NOT_FOUND,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UpstreamError => StatusCode::BAD_GATEWAY,
+            Self::WorkerBusy { .. } | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The code that programs match on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound => "not_found",
+            Self::NoWorker => "no_worker",
+            Self::ModelNotFound => "model_not_found",
+            Self::RequestTimeout => "request_timeout",
+            Self::TooLarge { .. } => "too_large",
+            Self::UriTooLong { .. } => "uri_too_long",
+            Self::TooManyLogins { .. } => "too_many_logins",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::Internal => "internal",
+            Self::UpstreamError => "upstream_error",
+            Self::WorkerBusy { .. } => "worker_busy",
+            Self::Draining => "draining",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// When the client should come back, for the errors that say so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::WorkerBusy { retry_after } | Self::TooManyLogins { retry_after } => Some(*retry_after),
+            Self::Draining => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The whole answer in `dialect`.
+    ///
+    /// `Retry-After` is in whole seconds, rounded up; a 401 whose text is not the
+    /// bare code carries the text in `WWW-Authenticate`, so that the body stays as
+    /// the contract has it and a person still reads what to do.
+    pub fn response(&self, dialect: Dialect) -> Response<Body> {
+        let mut response = match dialect {
+            Dialect::Contract if self.is_text_in_contract() => text(self.contract_text()),
+            Dialect::Contract | Dialect::Json => json(serde_json::json!({ "error": self.code() })),
+            Dialect::Text => text(&self.to_string()),
+            Dialect::OpenAi => json(self.open_ai()),
+        };
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        if let Some(after) = self.retry_after() {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if let Self::Unauthorized(hint) = self {
+            headers.insert(header::WWW_AUTHENTICATE, challenge(hint));
+        }
+        response
+    }
+
+    /// The error as OpenAI's SDKs read it, also for an SSE event.
+    pub fn open_ai(&self) -> serde_json::Value {
+        let kind = match self.status().as_u16() {
+            401 | 403 => "authentication_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        };
+        serde_json::json!({ "error": {
+            "message": self.to_string(), "type": kind, "param": null, "code": self.code(),
+        } })
+    }
+
+    /// HTTP contract §1.2, §4.2: these are sentences, all others are JSON codes.
+    fn is_text_in_contract(&self) -> bool {
+        matches!(self, Self::BadRequest(_) | Self::NotFound | Self::NoWorker)
+    }
+
+    fn contract_text(&self) -> &str {
+        match self {
+            Self::BadRequest(why) => why,
+            Self::NotFound => "404 page not found",
+            _ => "no worker",
+        }
+    }
+}
+
+fn text(message: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{message}\n")));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn json(value: serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(value.to_string()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// RFC 6750 §3: the hint becomes `error_description`, where only printable ASCII
+/// without quotes and backslashes is allowed.
+fn challenge(hint: &str) -> HeaderValue {
+    let clean: String = hint.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
+    let value = format!("Bearer realm=\"nfrx\", error_description=\"{clean}\"");
+    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("Bearer realm=\"nfrx\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: &ApiError, dialect: Dialect, status: u16, body: &str) {
+        let response = error.response(dialect);
+        assert_eq!(response.status().as_u16(), status);
+        let bytes = response.body().as_bytes().expect("an error's body is at hand");
+        assert_eq!(std::str::from_utf8(&bytes), Ok(body));
+    }
+
+    #[test]
+    fn the_contract_mixes_text_and_json() {
+        check(&ApiError::BadRequest("bad request".into()), Dialect::Contract, 400, "bad request\n");
+        check(&ApiError::NoWorker, Dialect::Contract, 404, "no worker\n");
+        check(&ApiError::NoWorker, Dialect::Json, 404, r#"{"error":"no_worker"}"#);
+        check(&ApiError::Draining, Dialect::Contract, 503, r#"{"error":"draining"}"#);
+        check(&ApiError::TooLarge { bytes_max: 9 }, Dialect::Contract, 413, r#"{"error":"too_large"}"#);
+    }
+
+    #[test]
+    fn openai_clients_get_an_object_with_a_null_param() {
+        let body = r#"{"error":{"code":"timeout","message":"the worker was silent for too long","param":null,"type":"server_error"}}"#;
+        check(&ApiError::Timeout, Dialect::OpenAi, 504, body);
+    }
+
+    #[test]
+    fn busy_says_when_to_come_back_in_whole_seconds() {
+        let busy = ApiError::WorkerBusy { retry_after: Duration::from_millis(1500) };
+        assert_eq!(busy.response(Dialect::Json).headers()[header::RETRY_AFTER], "2");
+    }
+
+    #[test]
+    fn a_hint_cannot_break_out_of_its_header() {
+        let hint = ApiError::Unauthorized("a \"key\"\r\nSet-Cookie: x".into());
+        let response = hint.response(Dialect::Contract);
+        let value = &response.headers()[header::WWW_AUTHENTICATE];
+        assert_eq!(value, "Bearer realm=\"nfrx\", error_description=\"a keySet-Cookie: x\"");
+    }
+}

@@ -1,0 +1,296 @@
+//! Metrics: instruments that a plugin moves, and the form in which they are read.
+//!
+//! Series are bounded: a [`Family`] keeps at most its number of label sets and counts
+//! everything else under `other`, so that no client can make the process grow by
+//! inventing names (KD-30).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Takes collectors at start.
+pub trait MetricsRegistry {
+    /// Adds a collector. Its names must be new and well-formed.
+    fn register(&mut self, collector: Arc<dyn Collector>) -> Result<(), MetricsError>;
+}
+
+/// Why a collector was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetricsError {
+    /// Another collector has this name.
+    #[error("metric `{name}` is registered already")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// Not `[a-zA-Z_:][a-zA-Z0-9_:]*`, or a label not `[a-zA-Z_][a-zA-Z0-9_]*`.
+    #[error("`{name}` is no valid name for a metric or label")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Something that can be read as metric families. Called at each scrape; must not
+/// block.
+pub trait Collector: Send + Sync + 'static {
+    /// The families, each with all its series. Names are the same at each call.
+    fn collect(&self) -> Vec<MetricFamily>;
+}
+
+/// One metric with its series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricFamily {
+    /// Its full name, as it is served.
+    pub name: &'static str,
+    /// One line.
+    pub help: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// Its series.
+    pub samples: Vec<Sample>,
+}
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts values by size.
+    Histogram,
+}
+
+/// One series at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Label names and values.
+    pub labels: Vec<(&'static str, String)>,
+    /// The value.
+    pub value: SampleValue,
+}
+
+/// The value of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SampleValue {
+    /// Of a counter or gauge.
+    Number(f64),
+    /// Of a histogram.
+    Histogram {
+        /// Upper bounds in seconds or bytes, each with how many values were at most
+        /// that; `+Inf` is `count`.
+        buckets: Vec<(f64, u64)>,
+        /// All values added up.
+        sum: f64,
+        /// How many values.
+        count: u64,
+    },
+}
+
+/// Counts up.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds `n`, which may be negative.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds in seconds, fit for work that takes milliseconds or minutes (KD-30).
+pub const SECONDS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
+
+/// Counts values by size.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [f64],
+    counts: Vec<AtomicU64>,
+    /// In millionths, so that it can be added to atomically.
+    sum_micro: AtomicU64,
+}
+
+impl Histogram {
+    /// An empty one with these upper bounds, ascending.
+    pub fn new(bounds: &'static [f64]) -> Self {
+        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { bounds, counts, sum_micro: AtomicU64::new(0) }
+    }
+
+    /// Counts a value that is not negative.
+    pub fn observe(&self, value: f64) {
+        let at = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[at].fetch_add(1, Ordering::Relaxed);
+        self.sum_micro.fetch_add((value * 1e6) as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a span of time, in seconds.
+    pub fn observe_duration(&self, span: Duration) {
+        self.observe(span.as_secs_f64());
+    }
+
+    /// How many values were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// An instrument that a [`Family`] keeps one of per label set.
+pub trait Instrument: Send + Sync + 'static {
+    /// What it is.
+    const KIND: MetricKind;
+
+    /// Its value now.
+    fn value(&self) -> SampleValue;
+}
+
+impl Instrument for Counter {
+    const KIND: MetricKind = MetricKind::Counter;
+
+    fn value(&self) -> SampleValue {
+        SampleValue::Number(self.get() as f64)
+    }
+}
+
+impl Instrument for Gauge {
+    const KIND: MetricKind = MetricKind::Gauge;
+
+    fn value(&self) -> SampleValue {
+        SampleValue::Number(self.get() as f64)
+    }
+}
+
+impl Instrument for Histogram {
+    const KIND: MetricKind = MetricKind::Histogram;
+
+    fn value(&self) -> SampleValue {
+        let mut below = 0;
+        let mut buckets = Vec::with_capacity(self.bounds.len());
+        for (bound, count) in self.bounds.iter().zip(&self.counts) {
+            below += count.load(Ordering::Relaxed);
+            buckets.push((*bound, below));
+        }
+        let count = below + self.counts[self.bounds.len()].load(Ordering::Relaxed);
+        let sum = self.sum_micro.load(Ordering::Relaxed) as f64 / 1e6;
+        SampleValue::Histogram { buckets, sum, count }
+    }
+}
+
+/// One metric with labels: an instrument per label set, at most `series_max` of them.
+pub struct Family<I, const N: usize> {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; N],
+    series_max: usize,
+    make: fn() -> I,
+    series: RwLock<BTreeMap<[String; N], Arc<I>>>,
+}
+
+impl<I: Instrument, const N: usize> Family<I, N> {
+    /// An empty family. `make` gives the instrument of a new label set.
+    pub fn new(
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; N],
+        series_max: usize,
+        make: fn() -> I,
+    ) -> Self {
+        Self { name, help, labels, series_max, make, series: RwLock::default() }
+    }
+
+    /// The instrument of this label set. Keep it where the set is known for longer: the
+    /// look-up takes a lock. Once `series_max` sets exist, a new one shares the
+    /// instrument whose labels are all `other`.
+    pub fn with(&self, values: [&str; N]) -> Arc<I> {
+        let key = values.map(str::to_owned);
+        if let Some(found) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Arc::clone(found);
+        }
+        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        let key = if series.len() < self.series_max { key } else { values.map(|_| "other".to_owned()) };
+        Arc::clone(series.entry(key).or_insert_with(|| Arc::new((self.make)())))
+    }
+
+    /// Drops the series for which `stays` says no, such as those of workers that left.
+    pub fn retain(&self, mut stays: impl FnMut(&[String; N]) -> bool) {
+        self.series.write().unwrap_or_else(PoisonError::into_inner).retain(|key, _| stays(key));
+    }
+}
+
+impl<I: Instrument, const N: usize> Collector for Family<I, N> {
+    fn collect(&self) -> Vec<MetricFamily> {
+        let series = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        let samples = series
+            .iter()
+            .map(|(values, instrument)| Sample {
+                labels: self.labels.iter().copied().zip(values.iter().cloned()).collect(),
+                value: instrument.value(),
+            })
+            .collect();
+        vec![MetricFamily { name: self.name, help: self.help, kind: I::KIND, samples }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_shares_one_series_beyond_its_bound() {
+        let family = Family::new("x_total", "help", ["model"], 2, Counter::default);
+        for model in ["a", "b", "c", "d", "a"] {
+            family.with([model]).inc();
+        }
+        let read: Vec<_> =
+            family.collect()[0].samples.iter().map(|s| (s.labels[0].1.clone(), s.value.clone())).collect();
+        let number = |n| SampleValue::Number(n);
+        assert_eq!(
+            read,
+            [("a".into(), number(2.0)), ("b".into(), number(1.0)), ("other".into(), number(2.0))]
+        );
+    }
+
+    #[test]
+    fn a_histograms_buckets_are_cumulative() {
+        let histogram = Histogram::new(&[1.0, 10.0]);
+        for value in [0.5, 1.0, 5.0, 50.0] {
+            histogram.observe(value);
+        }
+        let expected = SampleValue::Histogram { buckets: vec![(1.0, 2), (10.0, 3)], sum: 56.5, count: 4 };
+        assert_eq!(histogram.value(), expected);
+    }
+}
