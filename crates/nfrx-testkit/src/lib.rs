@@ -1,1 +1,4 @@
-//! (under construction)
+//! Server, agents and backends in one process, and the faults they must survive.
+
+pub mod http;
+pub mod pipe;
