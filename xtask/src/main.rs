@@ -1,1 +1,73 @@
-fn main() {}
+//! Every chore of this workspace that is more than one cargo command.
+//!
+//! `cargo xtask ci` is what stands before a push, `cargo xtask test` runs every test and installs what
+//! they need, `cargo xtask tidy` checks what no compiler checks. CI runs the same (`.ci/run`), so a
+//! newcomer's machine and CI's cannot disagree.
+
+// What a chore says is its product, and it says it to a person.
+#![allow(clippy::print_stdout, reason = "a chore reports to the person who started it")]
+
+mod ci;
+mod deny;
+mod install;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::install::Consent;
+use crate::shell::Workspace;
+
+fn main() -> ExitCode {
+    match run(&cli().get_matches()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &ArgMatches) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match args.subcommand() {
+        Some(("ci", _)) => ci::run(&workspace),
+        Some(("test", args)) => test::run(&workspace, Consent::new(args.get_flag("install"))),
+        Some(("tidy", _)) => tidy::run(&workspace),
+        other => unreachable!("clap requires a known subcommand, got {other:?}"),
+    }
+}
+
+fn cli() -> Command {
+    let install = Arg::new("install")
+        .long("install")
+        .action(ArgAction::SetTrue)
+        .help("Install missing Debian packages with sudo (root needs no flag)");
+    Command::new("xtask")
+        .bin_name("cargo xtask")
+        .about("Chores of the nfrx workspace")
+        .after_help("NFRX_OFFLINE=1 downloads nothing and says what is left out.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("ci").about("Runs everything a push must pass, and stops at the first failure"),
+        )
+        .subcommand(
+            Command::new("test").about("Runs every test, installing first what they need").arg(install),
+        )
+        .subcommand(Command::new("tidy").about("Checks what no compiler checks: crate arrows, files, words"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cli;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        cli().debug_assert();
+    }
+}

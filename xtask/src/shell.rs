@@ -1,0 +1,86 @@
+//! Other programs: started in the workspace's root, and echoed so that a person can repeat them.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The folder with the root manifest, where every command starts.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the root from what cargo tells a program it runs.
+    ///
+    /// Read at run time: a path compiled in would be wrong once the checkout has moved.
+    pub(crate) fn find() -> Result<Self> {
+        let xtask = env::var_os("CARGO_MANIFEST_DIR").context("start this through `cargo xtask`")?;
+        let root = Path::new(&xtask).parent().context("the xtask package lies in the workspace's root")?;
+        Ok(Self { root: root.to_path_buf() })
+    }
+
+    /// An absolute path from one relative to the root.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// A command that starts in the root.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// A cargo command; `line` is split at spaces.
+    pub(crate) fn cargo(&self, line: &str) -> Command {
+        let mut command = self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(line.split_whitespace());
+        command
+    }
+}
+
+/// Echoes and runs `command` with our own standard output; anything but success is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    echo(command);
+    let status = command.status().with_context(|| format!("cannot start {}", name(command)))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", line(command));
+    }
+    Ok(())
+}
+
+/// Runs `command` silently and tells whether it could be started and succeeded.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+/// Runs `command` silently and returns its standard output.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start {}", name(command)))?;
+    if !output.status.success() {
+        bail!("`{}` failed ({})", line(command), output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{} printed no UTF-8", name(command)))
+}
+
+/// Prints the line to type in order to do the same by hand.
+pub(crate) fn echo(command: &Command) {
+    println!("$ {}", line(command));
+}
+
+fn line(command: &Command) -> String {
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once(name(command)).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// The program without its folder: `cargo` reads better than where rustup keeps it.
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+}
