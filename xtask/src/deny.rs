@@ -4,7 +4,7 @@
 //! there is no such binary, or no Python, it is compiled after all, at the same version.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -21,18 +21,19 @@ pub(crate) fn check(workspace: &Workspace, consent: Consent) -> Result<()> {
         println!("not checked: licences, sources and bans, for want of cargo-deny");
         return Ok(());
     };
-    run(deny(workspace, &tool, consent).args(["check", "bans", "licenses", "sources"]))?;
-    if consent.offline() || run(deny(workspace, &tool, consent).args(["fetch", "db"])).is_err() {
+    run(deny(workspace, &tool, consent.offline()).args(["check", "bans", "licenses", "sources"]))?;
+    if consent.offline() || run(deny(workspace, &tool, false).args(["fetch", "db"])).is_err() {
         println!("not checked: advisories, for their database can't be reached from here");
         return Ok(());
     }
-    run(deny(workspace, &tool, consent).args(["check", "--disable-fetch", "advisories"]))
+    // Offline, for it was fetched just now: from here on a failure is an advisory, never the network.
+    run(deny(workspace, &tool, true).args(["check", "advisories"]))
 }
 
-fn deny(workspace: &Workspace, tool: &PathBuf, consent: Consent) -> Command {
+fn deny(workspace: &Workspace, tool: &Path, offline: bool) -> Command {
     let mut command = workspace.command(tool);
     command.args(["--locked", "--log-level", "error"]);
-    if consent.offline() {
+    if offline {
         command.arg("--offline");
     }
     command

@@ -60,7 +60,7 @@ pub(crate) fn python(
         return Ok(Some(venv));
     }
     if consent.offline {
-        println!("NFRX_OFFLINE=1 and {folder} is not installed: left out are {left_out}");
+        println!("NFRX_OFFLINE=1 and {folder} is not installed; left out: {left_out}");
         return Ok(None);
     }
     if !debian(workspace, consent, left_out)? {
@@ -101,7 +101,7 @@ fn install(workspace: &Workspace, venv: &Path, requirements: &str) -> Result<()>
         "--requirement",
         requirements,
     ]);
-    run(&mut pip).context("NFRX_OFFLINE=1 goes on without it")
+    run(&mut pip)
 }
 
 /// Sees to the Debian packages; false when some are missing and may not be installed.
@@ -129,7 +129,7 @@ fn debian(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<boo
             Ok(true)
         }
         Way::LeaveOut(advice) => {
-            println!("missing: {names} ({advice}); left out are {left_out}");
+            println!("missing: {names} ({advice}); left out: {left_out}");
             Ok(false)
         }
     }

@@ -20,7 +20,8 @@ const PYTHON_TESTS: &str = "python::";
 /// Runs all tests of the workspace; fails when one failed, or when there was none.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
     let left_out = format!("the tests with `{PYTHON_TESTS}` in their name");
-    let venv = install::python(workspace, consent, PYTHON, &left_out)?;
+    let venv = install::python(workspace, consent, PYTHON, &left_out)
+        .context("with NFRX_OFFLINE=1 the other tests run without it")?;
     // One failed binary must not hide the results of the others.
     let mut cargo = workspace.cargo("test --workspace --locked --no-fail-fast");
     match venv {
