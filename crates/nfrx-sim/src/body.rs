@@ -144,6 +144,8 @@ pub(crate) struct TokenStream {
     plan: Plan,
     words: Words,
     sent: u32,
+    /// Whether what was sent before the next token has been given a turn to be written.
+    turn_given: bool,
     buffer: BytesMut,
     sleep: Option<Pin<Box<Sleep>>>,
     death: Death,
@@ -160,6 +162,7 @@ impl TokenStream {
             plan,
             words,
             sent: 0,
+            turn_given: false,
             buffer: BytesMut::new(),
             sleep: None,
             death: Death::default(),
@@ -184,6 +187,9 @@ impl TokenStream {
             return Poll::Ready(self.closing.next().map(Ok));
         }
         ready!(self.poll_due(cx));
+        if self.plan.flush {
+            ready!(self.poll_turn(cx));
+        }
         let frame = self.render_token();
         self.sent += 1;
         Poll::Ready(Some(Ok(frame)))
@@ -199,6 +205,16 @@ impl TokenStream {
             sleep.as_mut().reset(due);
         }
         sleep.as_mut().poll(cx)
+    }
+
+    /// Pending once per token: a connection writes what it has when its body has nothing more.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.turn_given = !self.turn_given;
+        if self.turn_given {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     fn render_token(&mut self) -> Bytes {

@@ -15,6 +15,7 @@ use std::time::Duration;
 /// | `x_sim_status` | an OpenAI error with this status (400..=599), when the first token is due |
 /// | `x_sim_stall_after` | nothing more after so many tokens; 0 never sends the head |
 /// | `x_sim_die_after` | the connection is cut after so many tokens; 0 cuts before the head |
+/// | `x_sim_flush` | `true`: each token leaves in a write of its own, at any rate, as an engine's do |
 /// | `x_sim_raw` | the answer's body is exactly this string |
 ///
 /// An answer that is not streamed ends half way through its body when it dies, and sends

@@ -42,6 +42,7 @@ pub(crate) struct Ask<'a> {
     x_sim_status: Option<u16>,
     x_sim_stall_after: Option<u32>,
     x_sim_die_after: Option<u32>,
+    x_sim_flush: Option<bool>,
     pub(crate) x_sim_raw: Option<String>,
 }
 
@@ -110,6 +111,7 @@ impl<'a> Ask<'a> {
             fails: draw(lot, 1) < config.error_rate,
             stall_after: self.x_sim_stall_after.or(stalls.then_some(tokens / 2)),
             die_after: self.x_sim_die_after,
+            flush: self.x_sim_flush == Some(true),
         })
     }
 }
@@ -136,6 +138,8 @@ pub(crate) struct Plan {
     pub(crate) fails: bool,
     pub(crate) stall_after: Option<u32>,
     pub(crate) die_after: Option<u32>,
+    /// Each token leaves in a write of its own.
+    pub(crate) flush: bool,
 }
 
 impl Plan {

@@ -99,6 +99,7 @@ async fn work_over_the_concurrency_limit_is_refused_until_there_is_room() {
     world.sim.wait_until(|stats| stats.in_flight == 1).await;
     assert_eq!(world.post(CHAT, &chat(json!({}))).await.0, 200);
     let stats = world.sim.stats();
+    // Seen to fail: with every request admitted.
     assert_eq!((stats.started, stats.refused, stats.in_flight_max), (3, 1, 2));
 }
 
@@ -116,6 +117,7 @@ async fn a_request_over_the_limit_is_refused_announced_or_not() {
     let announced = Request::post(CHAT).header("content-length", BODY_BYTES_MAX + 1);
     check_too_large(announced.body(StreamBody::new(never).boxed_unsync()).unwrap()).await;
 
+    // Seen to fail: with a limit one byte higher.
     // Exactly one byte too many, so that the client has nothing left to send.
     let megabyte = Bytes::from(vec![b' '; 1 << 20]);
     let frames = (0..BODY_BYTES_MAX >> 20).map(move |_| megabyte.clone()).chain([Bytes::from_static(b" ")]);

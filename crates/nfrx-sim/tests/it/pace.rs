@@ -66,7 +66,7 @@ async fn a_request_may_set_its_own_pace() {
 async fn an_odd_rate_does_not_drift() {
     let config = SimConfig { tokens_per_second: 7.0, answer_tokens: 701, ..SimConfig::default() };
     let arrivals = arrivals(config, &chat_stream(json!({}))).await;
-    // Seen to fail: with each wait counted from the token before, the last came 300 ms late.
+    // Seen to fail: with the distance of two tokens rounded to milliseconds.
     check(&arrivals[arrivals.len() - 1..], &[100_000]);
 }
 
@@ -79,6 +79,7 @@ async fn check_stall(config: SimConfig, body: Value, tokens: usize) {
     while let Ok(text) = timeout(Duration::from_secs(3600), next_text(&mut body)).await {
         seen += &text.expect("a stalled answer has no end").unwrap();
     }
+    // Seen to fail: with the stall one token late.
     assert_eq!((seen.matches(r#""delta":{"content""#).count(), sim.in_flight()), (tokens, 1));
     drop((body, client));
     sim.wait_until(|stats| stats.cancelled == 1).await;

@@ -27,7 +27,10 @@ async fn a_stopped_server_finishes_what_it_accepted_and_takes_nothing_new() {
         tokio::task::yield_now().await;
     }
     release.send(()).unwrap();
-    assert_eq!(read_json(response.await.unwrap()).await.0, 200);
+    let response = response.await.unwrap();
+    // Seen to fail: when connections are not told of the drain.
+    assert_eq!(response.headers()["connection"], "close");
+    assert_eq!(read_json(response).await.0, 200);
     world.server.join_next().await.unwrap().unwrap();
     assert_eq!(world.sim.finished(), 1);
 }
