@@ -1,1 +1,24 @@
-//! (under construction)
+//! What agents share, whatever kind of service they front: the HTTP client towards the
+//! backend and the proxy over it, the probe loop, the host's load, the status, and the
+//! run from the first probe to the last drained request.
+//!
+//! An agent of a kind (such as `nfrx_llm::agent`) adds how its backend is probed, which
+//! paths may pass, and its own options.
+
+mod backend_key;
+mod base_url;
+pub mod client;
+pub mod config;
+mod host;
+pub mod probe;
+pub mod proxy;
+pub mod service;
+mod status;
+
+pub use backend_key::{BackendKey, BackendKeyError};
+pub use base_url::{BaseUrl, BaseUrlError};
+pub use config::{AgentConfig, agent_specs};
+pub use host::{HostMonitor, host_facts};
+pub use probe::{Backend, Found, ProbeError, Prober};
+pub use proxy::{AllowList, BackendProxy, Ceiling, ProxyParts};
+pub use status::{AgentState, AgentStatus, StatusBoard};

@@ -1,0 +1,89 @@
+//! One connection and the request that is on it.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use super::ClientError;
+use super::connect::Stream;
+use super::idle::IdleTimer;
+use super::upload::{Progress, Upload};
+
+/// Bounds an answer's head and the bytes read at once.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection, driven by whoever holds it; dropping it closes the socket.
+pub(crate) struct Live {
+    connection: Connection<TokioIo<Stream>, Upload>,
+    sender: SendRequest<Upload>,
+    ended: bool,
+}
+
+/// Why no head came.
+pub(crate) enum HeadError {
+    /// The connection was closed before anything of the request was written.
+    Unsent(Box<Request<Upload>>),
+    /// Anything else.
+    Failed(ClientError),
+}
+
+impl Live {
+    pub(crate) async fn open(stream: Stream) -> Result<Self, ClientError> {
+        let (sender, connection) =
+            Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
+        Ok(Self { connection, sender, ended: false })
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn head(
+        &mut self,
+        request: Request<Upload>,
+        progress: &Progress,
+        timer: &mut IdleTimer,
+    ) -> Result<Response<Incoming>, HeadError> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let (connection, ended) = (&mut self.connection, &mut self.ended);
+        poll_fn(|cx| {
+            drive(connection, ended, cx);
+            match answer.as_mut().poll(cx) {
+                Poll::Ready(Ok(head)) => {
+                    timer.touch();
+                    return Poll::Ready(Ok(head));
+                }
+                Poll::Ready(Err(mut error)) => {
+                    return Poll::Ready(Err(match error.take_message() {
+                        Some(unsent) => HeadError::Unsent(Box::new(unsent)),
+                        None => HeadError::Failed(error.into_error().into()),
+                    }));
+                }
+                Poll::Pending => {}
+            }
+            timer.poll_expired(progress, cx).map(|()| Err(HeadError::Failed(ClientError::Silent)))
+        })
+        .await
+    }
+
+    /// Moves bytes both ways as far as they go.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.connection, &mut self.ended, cx);
+    }
+
+    /// Whether the connection can take a request: it is idle and the backend keeps it.
+    pub(crate) fn settle(&mut self) -> bool {
+        // With no waker, a kept connection holds on to no finished task.
+        self.poll(&mut Context::from_waker(Waker::noop()));
+        !self.ended && self.sender.is_ready()
+    }
+}
+
+fn drive(connection: &mut Connection<TokioIo<Stream>, Upload>, ended: &mut bool, cx: &mut Context<'_>) {
+    // The outcome, good or bad, also reaches the answer's head or body.
+    if !*ended && Pin::new(connection).poll(cx).is_ready() {
+        *ended = true;
+    }
+}

@@ -1,0 +1,178 @@
+//! The options that all agents share (configuration contract §4.2).
+
+use std::time::Duration;
+
+use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret, parse_duration};
+
+use crate::host_facts;
+
+/// No tunnel carries more streams than that at once.
+const CONCURRENCY_MAX: u32 = 256;
+
+/// What an agent runs on, checked.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// Where the server takes tunnels: a `ws`, `wss`, `http` or `https` address.
+    pub server_url: String,
+    /// The key that the server wants.
+    pub client_key: Option<Secret>,
+    /// The id to register with; the same for the whole life of the process.
+    pub worker_id: String,
+    /// The name for people.
+    pub worker_name: String,
+    /// Requests at the backend at once, 1 to 256.
+    pub max_concurrency: u32,
+    /// How long a backend may be silent; `None` for ever.
+    pub request_timeout: Option<Duration>,
+    /// How long running requests may take to end after a stop; `None` for ever.
+    pub drain_timeout: Option<Duration>,
+    /// Whether a lost server is dialed again.
+    pub reconnect: bool,
+}
+
+/// The options of every agent; `server_url` is the default address of its kind.
+///
+/// `CONFIG_FILE` and `LOG_LEVEL` are read by the command line, before an agent is built.
+pub fn agent_specs(server_url: &'static str) -> Vec<ArgSpec> {
+    use ArgType::{Bool, Duration, Int, String};
+    vec![
+        ArgSpec::new("config_file", String, "YAML file with options")
+            .from("--config", "CONFIG_FILE", "")
+            .example("/etc/nfrx/worker.yaml"),
+        ArgSpec::new("log_level", String, "all, trace, debug, info, warn, error, fatal or none")
+            .from("--log-level", "LOG_LEVEL", "log_level")
+            .default("info"),
+        ArgSpec::new("server_url", String, "where the server takes tunnels: ws, wss, http or https")
+            .from("--server-url", "SERVER_URL", "server_url")
+            .default(server_url)
+            .example("wss://relay.example/api/llm/connect"),
+        ArgSpec::new("client_key", String, "key that the server wants of its agents")
+            .from("--client-key", "CLIENT_KEY", "client_key")
+            .secret(),
+        ArgSpec::new("client_id", String, "id to register with; random for each process when empty")
+            .from("--client-id", "CLIENT_ID", "client_id")
+            .example("den-1"),
+        ArgSpec::new("client_name", String, "name for people; the host's name when empty")
+            .from("--client-name", "CLIENT_NAME", "client_name")
+            .example("den"),
+        ArgSpec::new("max_concurrency", Int, "requests at the backend at once, 1 to 256")
+            .from("--max-concurrency", "MAX_CONCURRENCY", "max_concurrency")
+            .default("2"),
+        ArgSpec::new(
+            "request_timeout",
+            Duration,
+            "longest silence of the backend within a request; 0 for no limit",
+        )
+        .from("--request-timeout", "REQUEST_TIMEOUT", "request_timeout")
+        .default("300s"),
+        // Text, because a negative number is no duration but means something here.
+        ArgSpec::new(
+            "drain_timeout",
+            String,
+            "longest wait for running requests at a stop; negative for no limit",
+        )
+        .from("--drain-timeout", "DRAIN_TIMEOUT", "drain_timeout")
+        .default("1m"),
+        ArgSpec::new("reconnect", Bool, "dial again when the server is lost or away")
+            .from("--reconnect", "RECONNECT", "reconnect")
+            .default("false"),
+    ]
+}
+
+impl AgentConfig {
+    /// Reads the options of [`agent_specs`].
+    pub fn from_options(options: &PluginOptions) -> Result<Self, OptionError> {
+        let text = |id| Some(options.text(id).trim()).filter(|text| !text.is_empty()).map(str::to_owned);
+        let request_timeout = options.duration("request_timeout")?;
+        Ok(Self {
+            server_url: text("server_url").ok_or_else(|| error(options, "server_url", "an address"))?,
+            client_key: text("client_key").map(Secret::new),
+            worker_id: text("client_id").unwrap_or_else(|| format!("{:016x}", fastrand::u64(..))),
+            worker_name: text("client_name").unwrap_or_else(host_name),
+            max_concurrency: max_concurrency(options)?,
+            request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
+            drain_timeout: drain_timeout(options)?,
+            reconnect: options.flag("reconnect")?,
+        })
+    }
+}
+
+fn max_concurrency(options: &PluginOptions) -> Result<u32, OptionError> {
+    let count = u32::try_from(options.int("max_concurrency")?).ok();
+    count
+        .filter(|count| (1..=CONCURRENCY_MAX).contains(count))
+        .ok_or_else(|| error(options, "max_concurrency", "a number from 1 to 256"))
+}
+
+/// A negative time is no limit (KD-57).
+fn drain_timeout(options: &PluginOptions) -> Result<Option<Duration>, OptionError> {
+    let text = options.text("drain_timeout").trim();
+    let span = match text.strip_prefix('-') {
+        Some(span) => parse_duration(span).map(|_| None),
+        None => parse_duration(text).map(Some),
+    };
+    span.ok_or_else(|| error(options, "drain_timeout", "a duration such as `30s`, or `-1` for no limit"))
+}
+
+/// An error about an option whose value has the right type and still makes no sense.
+pub fn error(options: &PluginOptions, id: &str, expected: &str) -> OptionError {
+    let spec = options.specs().iter().find(|spec| spec.id == id);
+    let secret = spec.is_some_and(|spec| spec.secret);
+    OptionError {
+        option: spec.map_or(id, |spec| if spec.env.is_empty() { id } else { spec.env }).to_owned(),
+        expected: format!("must be {expected}"),
+        found: if secret { "***".to_owned() } else { options.text(id).to_owned() },
+    }
+}
+
+fn host_name() -> String {
+    let random = || format!("worker-{:08x}", fastrand::u32(..));
+    host_facts().remove("hostname").unwrap_or_else(random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "ws://localhost:8080/api/llm/connect";
+
+    fn read(values: &[(&str, &str)]) -> Result<AgentConfig, OptionError> {
+        let values = values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        AgentConfig::from_options(&PluginOptions::new(agent_specs(URL), values.collect()))
+    }
+
+    #[test]
+    fn without_any_value_the_contracts_defaults_hold() {
+        let config = read(&[]).expect("defaults are valid");
+        assert_eq!((config.server_url.as_str(), config.max_concurrency), (URL, 2));
+        assert_eq!(config.request_timeout, Some(Duration::from_secs(300)));
+        assert_eq!(config.drain_timeout, Some(Duration::from_secs(60)));
+        assert!(!config.reconnect && config.client_key.is_none());
+        assert!(!config.worker_name.is_empty());
+        let another = read(&[]).expect("defaults are valid");
+        assert_ne!(config.worker_id, another.worker_id, "two agents never share a made-up id");
+    }
+
+    #[test]
+    fn zero_and_negative_times_mean_no_limit() {
+        assert_eq!(read(&[("request_timeout", "0")]).expect("valid").request_timeout, None);
+        for unlimited in ["-1", "-1s"] {
+            assert_eq!(read(&[("drain_timeout", unlimited)]).expect("valid").drain_timeout, None);
+        }
+        assert_eq!(read(&[("drain_timeout", "0")]).expect("valid").drain_timeout, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_named_with_what_would_do() {
+        for (id, value) in [("max_concurrency", "0"), ("max_concurrency", "257"), ("drain_timeout", "soon")] {
+            let error = read(&[(id, value)]).expect_err("refused").to_string();
+            assert!(error.contains(&id.to_ascii_uppercase()) && error.contains(value), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_not_shown() {
+        let config = read(&[("client_key", "hunter2")]).expect("valid");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,8 @@
+//! The agent's parts against backends that do exactly what a test wants.
+
+mod backend;
+mod cancel;
+mod framing;
+mod limits;
+mod passing;
+mod reuse;
