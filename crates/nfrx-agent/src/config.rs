@@ -41,22 +41,28 @@ pub fn agent_specs(server_url: &'static str) -> Vec<ArgSpec> {
             .example("/etc/nfrx/worker.yaml"),
         ArgSpec::new("log_level", String, "all, trace, debug, info, warn, error, fatal or none")
             .from("--log-level", "LOG_LEVEL", "log_level")
+            .aliases(&["loglevel"])
             .default("info"),
         ArgSpec::new("server_url", String, "where the server takes tunnels: ws, wss, http or https")
             .from("--server-url", "SERVER_URL", "server_url")
+            .aliases(&["serverurl"])
             .default(server_url)
             .example("wss://relay.example/api/llm/connect"),
         ArgSpec::new("client_key", String, "key that the server wants of its agents")
             .from("--client-key", "CLIENT_KEY", "client_key")
+            .aliases(&["clientkey"])
             .secret(),
         ArgSpec::new("client_id", String, "id to register with; random for each process when empty")
             .from("--client-id", "CLIENT_ID", "client_id")
+            .aliases(&["clientid"])
             .example("den-1"),
         ArgSpec::new("client_name", String, "name for people; the host's name when empty")
             .from("--client-name", "CLIENT_NAME", "client_name")
+            .aliases(&["clientname"])
             .example("den"),
         ArgSpec::new("max_concurrency", Int, "requests at the backend at once, 1 to 256")
             .from("--max-concurrency", "MAX_CONCURRENCY", "max_concurrency")
+            .aliases(&["maxconcurrency"])
             .default("2"),
         ArgSpec::new(
             "request_timeout",
@@ -64,6 +70,7 @@ pub fn agent_specs(server_url: &'static str) -> Vec<ArgSpec> {
             "longest silence of the backend within a request; 0 for no limit",
         )
         .from("--request-timeout", "REQUEST_TIMEOUT", "request_timeout")
+        .aliases(&["requesttimeout"])
         .default("300s"),
         // Text, because a negative number is no duration but means something here.
         ArgSpec::new(
@@ -72,6 +79,7 @@ pub fn agent_specs(server_url: &'static str) -> Vec<ArgSpec> {
             "longest wait for running requests at a stop; negative for no limit",
         )
         .from("--drain-timeout", "DRAIN_TIMEOUT", "drain_timeout")
+        .aliases(&["draintimeout"])
         .default("1m"),
         ArgSpec::new("reconnect", Bool, "dial again when the server is lost or away")
             .from("--reconnect", "RECONNECT", "reconnect")
@@ -85,7 +93,8 @@ impl AgentConfig {
         let text = |id| Some(options.text(id).trim()).filter(|text| !text.is_empty()).map(str::to_owned);
         let request_timeout = options.duration("request_timeout")?;
         Ok(Self {
-            server_url: text("server_url").ok_or_else(|| error(options, "server_url", "an address"))?,
+            server_url: text("server_url")
+                .ok_or_else(|| option_error(options, "server_url", "an address"))?,
             client_key: text("client_key").map(Secret::new),
             worker_id: text("client_id").unwrap_or_else(|| format!("{:016x}", fastrand::u64(..))),
             worker_name: text("client_name").unwrap_or_else(host_name),
@@ -101,7 +110,7 @@ fn max_concurrency(options: &PluginOptions) -> Result<u32, OptionError> {
     let count = u32::try_from(options.int("max_concurrency")?).ok();
     count
         .filter(|count| (1..=CONCURRENCY_MAX).contains(count))
-        .ok_or_else(|| error(options, "max_concurrency", "a number from 1 to 256"))
+        .ok_or_else(|| option_error(options, "max_concurrency", "a number from 1 to 256"))
 }
 
 /// A negative time is no limit (KD-57).
@@ -111,11 +120,13 @@ fn drain_timeout(options: &PluginOptions) -> Result<Option<Duration>, OptionErro
         Some(span) => parse_duration(span).map(|_| None),
         None => parse_duration(text).map(Some),
     };
-    span.ok_or_else(|| error(options, "drain_timeout", "a duration such as `30s`, or `-1` for no limit"))
+    span.ok_or_else(|| {
+        option_error(options, "drain_timeout", "a duration such as `30s`, or `-1` for no limit")
+    })
 }
 
 /// An error about an option whose value has the right type and still makes no sense.
-pub fn error(options: &PluginOptions, id: &str, expected: &str) -> OptionError {
+pub fn option_error(options: &PluginOptions, id: &str, expected: &str) -> OptionError {
     let spec = options.specs().iter().find(|spec| spec.id == id);
     let secret = spec.is_some_and(|spec| spec.secret);
     OptionError {

@@ -8,16 +8,16 @@
 mod backend_key;
 mod base_url;
 pub mod client;
-pub mod config;
+mod config;
 mod host;
-pub mod probe;
-pub mod proxy;
+mod probe;
+mod proxy;
 pub mod service;
 mod status;
 
 pub use backend_key::{BackendKey, BackendKeyError};
 pub use base_url::{BaseUrl, BaseUrlError};
-pub use config::{AgentConfig, agent_specs};
+pub use config::{AgentConfig, agent_specs, option_error};
 pub use host::{HostMonitor, host_facts};
 pub use probe::{Backend, Found, ProbeError, Prober};
 pub use proxy::{AllowList, BackendProxy, Ceiling, ProxyParts};

@@ -1,1 +1,3 @@
-//! (under construction)
+//! LLM runtimes behind nfrx. The agent half fronts one; see [`agent`].
+
+pub mod agent;

@@ -1,0 +1,117 @@
+//! Asking an LLM runtime whether it is there and which models it has.
+
+use std::collections::BTreeMap;
+
+use nfrx_agent::client::{BackendClient, Reply};
+use nfrx_agent::{Backend, BackendKey, BaseUrl, Found, ProbeError};
+use nfrx_spi::BoxFuture;
+use serde_json::Value;
+use tracing::warn;
+
+use super::LlmConfig;
+use super::version::{Version, VersionFinder};
+
+/// How much of an error's body a person is shown.
+const SHOWN_CHARS_MAX: usize = 256;
+
+/// How a runtime lists its models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiStyle {
+    /// `GET <base>/models`, with the key.
+    OpenAi,
+    /// `GET <parent>/api/tags`, without a key.
+    Ollama,
+}
+
+impl ApiStyle {
+    /// Reads a style, in any case; an unknown one is OpenAI's, with a warning.
+    pub fn parse(text: &str) -> Self {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "openai" | "" => Self::OpenAi,
+            "ollama" => Self::Ollama,
+            _ => {
+                warn!(api_style = text, "unknown API_STYLE, models are listed as OpenAI does");
+                Self::OpenAi
+            }
+        }
+    }
+}
+
+/// An LLM runtime, as the probe loop asks it (worker protocol §10.1).
+pub struct LlmBackend {
+    client: BackendClient,
+    key: Option<BackendKey>,
+    style: ApiStyle,
+    parent: BaseUrl,
+    version: VersionFinder,
+    embedding_batch_size: u32,
+}
+
+impl LlmBackend {
+    /// The runtime that `client` speaks to.
+    pub fn new(client: BackendClient, config: &LlmConfig) -> Self {
+        Self {
+            parent: client.base().parent(),
+            client,
+            key: config.key.clone(),
+            style: config.style,
+            version: VersionFinder::new(config.version.as_deref()),
+            embedding_batch_size: config.embedding_batch_size,
+        }
+    }
+
+    async fn ask(&self) -> Result<Found, ProbeError> {
+        let models = self.models().await.inspect_err(|_| self.version.forget())?;
+        let version = self.version.find(&self.client, &self.parent, self.key.as_ref()).await;
+        Ok(Found { models, agent_config: self.facts(version) })
+    }
+
+    async fn models(&self) -> Result<Vec<String>, ProbeError> {
+        let (base, path, key, word) = match self.style {
+            ApiStyle::OpenAi => (self.client.base(), "/models", self.key.as_ref(), "models"),
+            ApiStyle::Ollama => (&self.parent, "/api/tags", None, "tags"),
+        };
+        let failed = |what: String| ProbeError(format!("probe {base}{path}: {what}"));
+        let reply =
+            self.client.get(&base.join(path), key).await.map_err(|error| failed(error.to_string()))?;
+        if !reply.status.is_success() {
+            return Err(failed(format!("{word} status {} body={:?}", reply.status, shown(&reply))));
+        }
+        match self.style {
+            ApiStyle::OpenAi => names(&reply, "data", "id"),
+            ApiStyle::Ollama => names(&reply, "models", "name"),
+        }
+        .ok_or_else(|| failed(format!("{word} are not JSON, body={:?}", shown(&reply))))
+    }
+
+    fn facts(&self, version: Option<Version>) -> BTreeMap<String, String> {
+        let mut facts = BTreeMap::new();
+        if let Some(Version { family, version }) = version {
+            facts.insert("backend_family".to_owned(), family.to_owned());
+            facts.insert("backend_version".to_owned(), version);
+        }
+        if self.embedding_batch_size > 0 {
+            facts.insert("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string());
+        }
+        facts
+    }
+}
+
+impl Backend for LlmBackend {
+    fn probe(&self) -> BoxFuture<'_, Result<Found, ProbeError>> {
+        Box::pin(self.ask())
+    }
+}
+
+/// The names in a list; whatever else stands there is passed over. `None` when the
+/// answer is no JSON object.
+fn names(reply: &Reply, list: &str, member: &str) -> Option<Vec<String>> {
+    let reply: Value = serde_json::from_slice(&reply.body).ok()?;
+    let entries = reply.as_object()?.get(list).and_then(Value::as_array);
+    let name = |entry: &Value| Some(entry.get(member)?.as_str()?.to_owned());
+    Some(entries.into_iter().flatten().filter_map(name).filter(|name| !name.is_empty()).collect())
+}
+
+fn shown(reply: &Reply) -> String {
+    String::from_utf8_lossy(&reply.body).chars().take(SHOWN_CHARS_MAX).collect()
+}
