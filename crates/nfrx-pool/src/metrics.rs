@@ -1,0 +1,233 @@
+//! The request series of all pools of a process (metrics contract §1), each moving as its
+//! name says (KD-30).
+//!
+//! Metric labels are bounded: a model is one only while a worker offers it, else it is
+//! `unknown`; error codes come from a closed set.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use nfrx_spi::metrics::{Counter, Family, Gauge, Histogram, MetricFamily, SECONDS};
+use nfrx_spi::{Collector, MetricsError, MetricsRegistry};
+
+/// How many label sets a family keeps.
+const SERIES_MAX: usize = 4096;
+
+/// The labels that every request series has.
+const R: [&str; 4] = ["ext", "plugin_type", "job_type", "label"];
+
+/// Why a request was not given to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NoWorker,
+    QueueFull,
+    WaitedTooLong,
+}
+
+/// The request series. One for all pools of a process: families with one name are one.
+pub struct RequestMetrics {
+    requests: Family<Counter, 4>,
+    started: Family<Counter, 4>,
+    completed: Family<Counter, 6>,
+    duration: Family<Histogram, 4>,
+    in_flight: Family<Gauge, 4>,
+    size: Family<Counter, 5>,
+    queue_wait: Family<Histogram, 4>,
+    first_byte: Family<Histogram, 4>,
+    queue_length: Family<Gauge, 1>,
+    queue_refused: Family<Counter, 2>,
+    retries: Family<Counter, 2>,
+    /// The instruments of one label set together, so that a request looks up once.
+    known: RwLock<HashMap<(&'static str, &'static str), HashMap<String, Arc<Series>>>>,
+}
+
+/// The instruments of one set of the labels `R`.
+pub(crate) struct Series {
+    labels: [String; 4],
+    requests: Arc<Counter>,
+    started: Arc<Counter>,
+    succeeded: Arc<Counter>,
+    duration: Arc<Histogram>,
+    in_flight: Arc<Gauge>,
+    pub(crate) queue_wait: Arc<Histogram>,
+    pub(crate) first_byte: Arc<Histogram>,
+}
+
+/// What a request used, as far as its observer could tell; zero for unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens read.
+    pub tokens_in: u64,
+    /// Tokens written.
+    pub tokens_out: u64,
+    /// Inputs embedded.
+    pub embeddings: u64,
+}
+
+impl RequestMetrics {
+    /// All series at nothing.
+    pub fn new() -> Arc<Self> {
+        let seconds = || Histogram::new(SECONDS);
+        let with = |name, help, labels| Family::new(name, help, labels, SERIES_MAX, Counter::default);
+        let times = |name, help| Family::new(name, help, R, SERIES_MAX, seconds);
+        let [ext, plugin_type, job_type, label] = R;
+        Arc::new(Self {
+            requests: with("nfrx_request_total", "Requests accepted.", R),
+            started: with("nfrx_request_started_total", "Requests given to a worker.", R),
+            completed: Family::new(
+                "nfrx_request_completed_total",
+                "Started requests that ended; successful below status 400 and with a whole answer.",
+                [ext, plugin_type, job_type, label, "success", "error_code"],
+                SERIES_MAX,
+                Counter::default,
+            ),
+            duration: times("nfrx_request_duration_seconds", "From acceptance to the answer's end."),
+            in_flight: Family::new(
+                "nfrx_request_inflight",
+                "Started requests that have not ended.",
+                R,
+                SERIES_MAX,
+                Gauge::default,
+            ),
+            size: Family::new(
+                "nfrx_request_size_total",
+                "Tokens or embeddings of ended requests.",
+                [ext, plugin_type, job_type, label, "size_kind"],
+                SERIES_MAX,
+                Counter::default,
+            ),
+            queue_wait: times("nfrx_queue_wait_seconds", "Time in the queue of requests that had to wait."),
+            first_byte: times(
+                "nfrx_time_to_first_byte_seconds",
+                "From acceptance to the first byte of the answer's body.",
+            ),
+            queue_length: Family::new(
+                "nfrx_queue_length",
+                "Requests in the queue.",
+                [ext],
+                64,
+                Gauge::default,
+            ),
+            queue_refused: Family::new(
+                "nfrx_queue_refused_total",
+                "Requests that got no slot.",
+                [ext, "reason"],
+                256,
+                Counter::default,
+            ),
+            retries: Family::new(
+                "nfrx_retries_total",
+                "Requests sent to another worker after a failure.",
+                [ext, "reason"],
+                256,
+                Counter::default,
+            ),
+            known: RwLock::default(),
+        })
+    }
+
+    /// Adds the series to the server's registry; once per process.
+    pub fn register(self: &Arc<Self>, registry: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
+        registry.register(Arc::clone(self) as Arc<dyn Collector>)
+    }
+
+    pub(crate) fn queue_length(&self, ext: &'static str) -> Arc<Gauge> {
+        self.queue_length.with([ext])
+    }
+
+    pub(crate) fn refused(&self, ext: &'static str, why: Refusal) {
+        let reason = match why {
+            Refusal::NoWorker => "no_worker",
+            Refusal::QueueFull => "queue_full",
+            Refusal::WaitedTooLong => "waited_too_long",
+        };
+        self.queue_refused.with([ext, reason]).inc();
+    }
+
+    pub(crate) fn retried(&self, ext: &'static str, reason: &'static str) {
+        self.retries.with([ext, reason]).inc();
+    }
+
+    /// The instruments for requests of one kind and label.
+    pub(crate) fn series(&self, ext: &'static str, job_type: &'static str, label: &str) -> Arc<Series> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = known.get(&(ext, job_type)).and_then(|labels| labels.get(label)) {
+            return Arc::clone(series);
+        }
+        drop(known);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let labels = known.entry((ext, job_type)).or_default();
+        let label = if labels.len() < SERIES_MAX { label } else { "other" };
+        let made =
+            labels.entry(label.to_owned()).or_insert_with(|| Arc::new(self.make(ext, job_type, label)));
+        Arc::clone(made)
+    }
+
+    fn make(&self, ext: &str, job_type: &str, label: &str) -> Series {
+        let r = [ext, "worker", job_type, label];
+        Series {
+            labels: r.map(str::to_owned),
+            requests: self.requests.with(r),
+            started: self.started.with(r),
+            succeeded: self.completed.with([ext, "worker", job_type, label, "true", ""]),
+            duration: self.duration.with(r),
+            in_flight: self.in_flight.with(r),
+            queue_wait: self.queue_wait.with(r),
+            first_byte: self.first_byte.with(r),
+        }
+    }
+
+    /// A started request ended. `error` is a code of the closed set, empty for success.
+    pub(crate) fn ended(&self, series: &Series, took: Duration, error: &'static str, usage: Usage) {
+        series.in_flight.add(-1);
+        series.duration.observe_duration(took);
+        let [ext, plugin_type, job_type, label] = series.labels.each_ref().map(String::as_str);
+        if error.is_empty() {
+            series.succeeded.inc();
+        } else {
+            self.completed.with([ext, plugin_type, job_type, label, "false", error]).inc();
+        }
+        // Metrics contract §1: the total only when something was written.
+        let total = if usage.tokens_out > 0 { usage.tokens_in + usage.tokens_out } else { 0 };
+        let sizes = [
+            ("tokens_in", usage.tokens_in),
+            ("tokens_out", usage.tokens_out),
+            ("tokens_total", total),
+            ("embeddings", usage.embeddings),
+        ];
+        for (kind, count) in sizes.into_iter().filter(|(_, count)| *count > 0) {
+            self.size.with([ext, plugin_type, job_type, label, kind]).add(count);
+        }
+    }
+}
+
+impl Series {
+    pub(crate) fn accepted(&self) {
+        self.requests.inc();
+    }
+
+    pub(crate) fn started(&self) {
+        self.started.inc();
+        self.in_flight.add(1);
+    }
+}
+
+impl Collector for RequestMetrics {
+    fn collect(&self) -> Vec<MetricFamily> {
+        let families: [&dyn Collector; 11] = [
+            &self.requests,
+            &self.started,
+            &self.completed,
+            &self.duration,
+            &self.in_flight,
+            &self.size,
+            &self.queue_wait,
+            &self.first_byte,
+            &self.queue_length,
+            &self.queue_refused,
+            &self.retries,
+        ];
+        families.iter().flat_map(|family| family.collect()).collect()
+    }
+}

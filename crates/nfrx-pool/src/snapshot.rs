@@ -1,0 +1,191 @@
+//! The pool's part of the state API (metrics contract §3.2), with what the contract leaves
+//! dead brought to life (KD-27) and statuses derived from what is known (KD-64).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nfrx_spi::{Moment, StateElement, WorkerRef, WorkerStatus};
+use serde_json::{Map, Value, json};
+
+use crate::pool::Pool;
+use crate::state::{Entry, State};
+use crate::worker::Worker;
+
+impl StateElement for Pool {
+    fn id(&self) -> &'static str {
+        self.inner.config.plugin
+    }
+
+    fn data(&self) -> Value {
+        self.snapshot()
+    }
+}
+
+/// A worker as it was under the lock.
+struct View {
+    worker: Arc<Worker>,
+    status: WorkerStatus,
+    in_flight: u32,
+    capacity: u32,
+}
+
+impl Pool {
+    /// The pool as JSON: `server`, `workers_summary`, `models`, `workers`.
+    pub fn snapshot(&self) -> Value {
+        let (mut views, mut models, queue_len) = self.inner.read(|state| {
+            let views: Vec<View> = state.entries().map(View::new).collect();
+            (views, state.label_counts(), State::queue_len(state))
+        });
+        views.sort_by_key(|view| (view.worker.facts.connected_at, view.worker.key().epoch));
+        models.sort_unstable();
+        let now = (self.inner.config.clock.now(), self.inner.config.clock.wall());
+        json!({
+            "server": self.server(&views, queue_len, now),
+            "workers_summary": summary(&views),
+            "models": models.iter().map(|(name, workers)| json!({ "name": **name, "workers": workers })).collect::<Vec<_>>(),
+            "workers": views.iter().map(|view| view.json(now)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn server(&self, views: &[View], queue_len: usize, now: (Moment, SystemTime)) -> Value {
+        let inner = &self.inner;
+        let (build, totals) = (&inner.config.build, &inner.totals);
+        let mut server = json!({
+            "now": rfc3339(now.1),
+            "version": build.version,
+            "state": inner.status().as_str(),
+            "uptime_s": now.0.since(inner.started).as_secs(),
+            "jobs_inflight_total": views.iter().map(|view| u64::from(view.in_flight)).sum::<u64>(),
+            "jobs_completed_total": totals.completed.load(Ordering::Relaxed),
+            "jobs_failed_total": totals.failed.load(Ordering::Relaxed),
+            "jobs_canceled_total": totals.canceled.load(Ordering::Relaxed),
+            "scheduler_queue_len": queue_len,
+            "scheduler_queue_capacity": inner.config.queue_max,
+        });
+        add_texts(&mut server, [("build_sha", build.sha), ("build_date", build.date)]);
+        server
+    }
+}
+
+impl View {
+    fn new(entry: &Entry) -> Self {
+        Self {
+            worker: Arc::clone(&entry.worker),
+            status: entry.status(),
+            in_flight: entry.in_flight,
+            capacity: entry.capacity,
+        }
+    }
+
+    fn json(&self, (now, wall): (Moment, SystemTime)) -> Value {
+        let (worker, tally, facts) = (&self.worker, &self.worker.tally, &self.worker.facts);
+        let processed = tally.processed.load(Ordering::Relaxed);
+        let processing_ms = tally.processing_ms.load(Ordering::Relaxed);
+        let average = if processed == 0 { 0.0 } else { processing_ms as f64 / processed as f64 };
+        let silent = now.since(worker.last_heartbeat());
+        let mut json = json!({
+            "id": worker.id(),
+            "name": worker.name(),
+            "version": facts.version,
+            "host_info": host_info(worker),
+            "input_tokens_total": tally.tokens_in.load(Ordering::Relaxed),
+            "output_tokens_total": tally.tokens_out.load(Ordering::Relaxed),
+            "status": self.status,
+            "connected_at": rfc3339(facts.connected_at),
+            "last_heartbeat": rfc3339(wall.checked_sub(silent).unwrap_or(wall)),
+            "max_concurrency": self.capacity,
+            "embedding_batch_size": worker.preferred_batch_size(),
+            "processed_total": processed,
+            "processing_ms_total": processing_ms,
+            "avg_processing_ms": average,
+            "inflight": self.in_flight,
+            "failures_total": tally.failures.load(Ordering::Relaxed),
+            "queue_len": 0,
+            "last_error": worker.last_error(),
+            "carrier": worker.tunnel().carrier(),
+            "draining": self.status == WorkerStatus::Draining,
+        });
+        add_texts(&mut json, [("build_sha", facts.build_sha.as_str()), ("build_date", &facts.build_date)]);
+        let (cpu, ram) = worker.load();
+        for (key, percent) in [("host_cpu_percent", cpu), ("host_ram_used_percent", ram)] {
+            if percent != 0.0 {
+                json[key] = percent.into();
+            }
+        }
+        if let Some(round_trip) = worker.tunnel().round_trip() {
+            json["round_trip_ms"] = (round_trip.as_micros() as f64 / 1000.0).into();
+        }
+        json
+    }
+}
+
+impl Entry {
+    /// How the worker is, from what the pool knows rather than from what the agent says.
+    fn status(&self) -> WorkerStatus {
+        if self.held || self.draining {
+            WorkerStatus::Draining
+        } else if !self.open {
+            WorkerStatus::Connected
+        } else if self.lost || self.capacity == 0 {
+            WorkerStatus::NotReady
+        } else if self.in_flight > 0 {
+            WorkerStatus::Working
+        } else {
+            WorkerStatus::Idle
+        }
+    }
+}
+
+fn summary(views: &[View]) -> Value {
+    let count = |status| views.iter().filter(|view| view.status == status).count();
+    json!({
+        "connected": count(WorkerStatus::Connected),
+        "working": count(WorkerStatus::Working),
+        "idle": count(WorkerStatus::Idle),
+        "not_ready": count(WorkerStatus::NotReady),
+        "gone": 0,
+    })
+}
+
+fn host_info(worker: &Worker) -> Value {
+    let mut info = Value::Object(Map::new());
+    for key in ["hostname", "os_name", "os_version", "backend_version", "backend_family"] {
+        add_texts(&mut info, [(key, worker.config(key).as_str())]);
+    }
+    add_texts(&mut info, [("worker_version", worker.facts.version.as_str())]);
+    info
+}
+
+/// Adds texts that are not empty.
+fn add_texts<const N: usize>(object: &mut Value, texts: [(&str, &str); N]) {
+    for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        object[key] = text.into();
+    }
+}
+
+/// A time as RFC 3339 in UTC, to the millisecond.
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second, millis) =
+        (second / 3600, second / 60 % 60, second % 60, since.subsec_millis());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The Gregorian date of a day counted from 1970-01-01.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Counted from 0000-03-01, leap days are at the ends of years, and of 400 years.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let year = year + era * 400;
+    if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
+}
+
+#[cfg(test)]
+mod tests;
