@@ -7,6 +7,7 @@
 // What a chore says is its product, and it says it to a person.
 #![allow(clippy::print_stdout, reason = "a chore reports to the person who started it")]
 
+mod bench;
 mod ci;
 mod deny;
 mod install;
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
 fn run(args: &ArgMatches) -> Result<()> {
     let workspace = Workspace::find()?;
     match args.subcommand() {
+        Some(("bench", args)) => {
+            let args: Vec<_> = args.get_many("args").into_iter().flatten().cloned().collect();
+            bench::run(&workspace, Consent::new(false), &args)
+        }
         Some(("ci", _)) => ci::run(&workspace),
         Some(("test", args)) => test::run(&workspace, Consent::new(args.get_flag("install"))),
         Some(("tidy", _)) => tidy::run(&workspace),
@@ -53,6 +58,13 @@ fn cli() -> Command {
         .after_help("NFRX_OFFLINE=1 downloads nothing and says what is left out.")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(
+            // What it knows is its own business, `--help` included.
+            Command::new("bench")
+                .about("Measures nfrx and its peers in release mode (`bench --help` tells more)")
+                .disable_help_flag(true)
+                .arg(Arg::new("args").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true)),
+        )
         .subcommand(
             Command::new("ci").about("Runs everything a push must pass, and stops at the first failure"),
         )

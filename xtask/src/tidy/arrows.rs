@@ -38,6 +38,7 @@ fn place(name: &str) -> Option<Place> {
     Some(match name {
         "nfrx-spi" | "xtask" => Place::Knows(&[]),
         "nfrx-runtime" | "nfrx-pool" => Place::Knows(&["nfrx-spi"]),
+        "nfrx-bench" => Place::Knows(&["nfrx-sim"]),
         "nfrx-server" | "nfrx-sim" | "nfrx-tunnel" => Place::Knows(&["nfrx-runtime", "nfrx-spi"]),
         "nfrx-agent" => Place::Knows(&["nfrx-runtime", "nfrx-spi", "nfrx-tunnel"]),
         "nfrx-asr" | "nfrx-docling" | "nfrx-jobs" | "nfrx-llm" | "nfrx-mcp" => Place::Plugin,

@@ -1,0 +1,161 @@
+//! What is measured: the figures, and the requests that make them.
+
+use std::time::Duration;
+
+use crate::http::Request;
+use crate::target::Target;
+
+/// Where generation requests go; every target serves it.
+const CHAT: &str = "/v1/chat/completions";
+const TRANSCRIPTIONS: &str = "/v1/audio/transcriptions";
+
+/// Tokens of one stream at full speed: short enough to end soon after its window.
+const STREAM_TOKENS: u64 = 500;
+/// The text of a streamed token. With the JSON around it an event is 240 bytes long, which the
+/// simulated backend's constant parts leave nothing to choose about.
+const TOKEN_BYTES: u64 = 8;
+/// What a stream has besides its tokens: the role, the finish reason, the end mark.
+const STREAM_EVENTS_MORE: u64 = 3;
+
+const MIB: usize = 1 << 20;
+/// Downloads and uploads have this size.
+const BULK_BYTES: usize = 64 * MIB;
+/// A relay holds a JSON request whole, up to its limit of 16 MiB.
+const JSON_BYTES: usize = 16 * MIB - 64 * 1024;
+
+/// One thing to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) work: Work,
+}
+
+/// What clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// So many connections ask, and ask again as soon as they have the answer.
+    Requests(usize),
+    /// The same with streams at full speed.
+    Streams(usize),
+    /// So many streams at once, of so many tokens per second each.
+    Paced { streams: usize, per_second: u64 },
+    /// One connection, answers of 64 MiB.
+    Download,
+    /// One connection, one upload of 64 MiB.
+    Upload,
+    /// One connection, 64 MiB in JSON requests of nearly 16 MiB.
+    UploadJson,
+}
+
+/// What costs are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Request,
+    Chunk,
+    Mib,
+}
+
+/// All figures, in the order they are measured in.
+pub(crate) const FIGURES: &[Figure] = &[
+    figure("small-c1", "small requests, one after the other", Work::Requests(1)),
+    figure("small-c16", "small requests, 16 connections", Work::Requests(16)),
+    figure("small-c64", "small requests, 64 connections", Work::Requests(64)),
+    figure("streams-16", "16 streams at full speed, each chunk a write of its own", Work::Streams(16)),
+    figure("streams-64", "64 streams at full speed, each chunk a write of its own", Work::Streams(64)),
+    figure("paced-200", "200 streams of 50 chunks/s", Work::Paced { streams: 200, per_second: 50 }),
+    figure("download", "answers of 64 MiB", Work::Download),
+    figure("upload", "an upload of 64 MiB (audio)", Work::Upload),
+    figure("upload-json", "64 MiB in JSON requests of nearly 16 MiB", Work::UploadJson),
+];
+
+const fn figure(name: &'static str, about: &'static str, work: Work) -> Figure {
+    Figure { name, about, work }
+}
+
+impl Figure {
+    pub(crate) fn unit(&self) -> Unit {
+        match self.work {
+            Work::Requests(_) => Unit::Request,
+            Work::Streams(_) | Work::Paced { .. } => Unit::Chunk,
+            Work::Download | Work::Upload | Work::UploadJson => Unit::Mib,
+        }
+    }
+
+    /// The request to send, and how many events its answer has. `runs` is how long a paced stream
+    /// is to go on.
+    pub(crate) fn request(&self, target: &Target, runs: Duration) -> (Request, u64) {
+        let json = |body: String| target.request(CHAT, "application/json", body.as_bytes());
+        match self.work {
+            Work::Requests(_) => (json(chat("", r#","max_tokens":16,"x_sim_tokens":16"#)), 0),
+            Work::Streams(_) => {
+                (json(stream(STREAM_TOKENS, r#","x_sim_flush":true"#)), STREAM_TOKENS + STREAM_EVENTS_MORE)
+            }
+            Work::Paced { per_second, .. } => {
+                let tokens = (runs.as_secs_f64() * per_second as f64).ceil() as u64;
+                let pace = format!(r#","x_sim_tokens_per_second":{per_second}"#);
+                (json(stream(tokens, &pace)), tokens + STREAM_EVENTS_MORE)
+            }
+            Work::Download => {
+                let tokens = BULK_BYTES / MIB;
+                let size = format!(r#","x_sim_tokens":{tokens},"x_sim_token_bytes":{MIB}"#);
+                (json(chat("", &size)), 0)
+            }
+            Work::Upload => (upload(target), 0),
+            Work::UploadJson => {
+                (json(chat(&"x".repeat(JSON_BYTES), r#","max_tokens":1,"x_sim_tokens":1"#)), 0)
+            }
+        }
+    }
+}
+
+/// A chat request of about 300 bytes, plus `more` text in its message and `members` at its end.
+fn chat(more: &str, members: &str) -> String {
+    format!(
+        r#"{{"model":"demo","messages":[{{"role":"system","content":"You are a helpful assistant that answers in short, plain sentences and says so when it does not know."}},{{"role":"user","content":"Where does the river meet the sea, and which way does the path through the valley go?{more}"}}]{members}}}"#
+    )
+}
+
+fn stream(tokens: u64, members: &str) -> String {
+    let size = format!(
+        r#","stream":true,"max_tokens":{tokens},"x_sim_tokens":{tokens},"x_sim_token_bytes":{TOKEN_BYTES}{members}"#
+    );
+    chat("", &size)
+}
+
+fn upload(target: &Target) -> Request {
+    const BOUNDARY: &str = "nfrx-bench-boundary";
+    let begin = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ndemo\r\n--{BOUNDARY}\r\n\
+         Content-Disposition: form-data; name=\"file\"; filename=\"speech.wav\"\r\n\
+         Content-Type: audio/wav\r\n\r\n"
+    );
+    let mut body = begin.into_bytes();
+    body.resize(body.len() + BULK_BYTES, b'~');
+    body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+    target.request(TRANSCRIPTIONS, &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{BULK_BYTES, FIGURES, JSON_BYTES, chat, stream};
+
+    #[test]
+    fn names_of_figures_are_unique() {
+        let names: BTreeSet<_> = FIGURES.iter().map(|figure| figure.name).collect();
+        assert_eq!(names.len(), FIGURES.len());
+    }
+
+    #[test]
+    fn requests_are_json_of_the_size_they_claim() {
+        let small = chat("", r#","max_tokens":16"#);
+        assert!((250..350).contains(&small.len()), "{} bytes", small.len());
+        for body in [small, stream(5, r#","x_sim_flush":true"#)] {
+            serde_json::from_str::<serde_json::Value>(&body).unwrap();
+        }
+        let big = chat(&"x".repeat(JSON_BYTES), "").len();
+        assert!(big < 16 << 20 && 4 * big > BULK_BYTES - (1 << 20));
+    }
+}
