@@ -2,8 +2,15 @@
 //! metrics. Nothing here knows of HTTP or of a kind of service.
 
 pub mod backoff;
+mod build;
 mod clock;
 mod drain;
+pub mod logs;
+pub mod metrics_text;
+pub mod options;
+#[cfg(feature = "signal")]
+pub mod signals;
 
+pub use build::build_info;
 pub use clock::TokioClock;
 pub use drain::{Drain, DrainWatch};

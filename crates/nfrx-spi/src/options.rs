@@ -77,6 +77,10 @@ pub struct ArgSpec {
     pub replacement: &'static str,
     /// Masked wherever it is shown.
     pub secret: bool,
+    /// Other spellings that are still read. Their form tells what they are: `--flag`,
+    /// `VARIABLE`, anything else a YAML path. Not part of the descriptor.
+    #[serde(skip)]
+    pub aliases: &'static [&'static str],
 }
 
 impl ArgSpec {
@@ -95,6 +99,7 @@ impl ArgSpec {
             deprecated: false,
             replacement: "",
             secret: false,
+            aliases: &[],
         }
     }
 
@@ -115,6 +120,12 @@ impl ArgSpec {
     /// Sets the example.
     pub const fn example(mut self, example: &'static str) -> Self {
         self.example = example;
+        self
+    }
+
+    /// Sets other spellings that are still read.
+    pub const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
         self
     }
 
@@ -159,10 +170,20 @@ pub struct OptionError {
 
 /// The options of one plugin, checked against their specs before the plugin is
 /// built: a value of the wrong type has stopped the start by then.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct PluginOptions {
     specs: Vec<ArgSpec>,
     values: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for PluginOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.specs.iter().map(|spec| {
+            let text = self.text(spec.id);
+            (spec.id, if spec.secret && !text.is_empty() { "***" } else { text })
+        });
+        f.debug_map().entries(shown).finish()
+    }
 }
 
 impl PluginOptions {
@@ -308,6 +329,8 @@ mod tests {
             "option `plugin_options.llm.queue_size`: must be a whole number, but it is `lots`"
         );
         assert!(!options.int("pin").expect_err("not a number").to_string().contains("hunter2"));
+        // Seen to fail: with the derived Debug.
+        assert!(!format!("{options:?}").contains("hunter2"));
     }
 
     #[test]
