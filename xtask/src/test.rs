@@ -5,7 +5,7 @@
 //! line counts them as skipped and not as passed.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,6 +22,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
     let left_out = format!("the tests with `{PYTHON_TESTS}` in their name");
     let venv = install::python(workspace, consent, PYTHON, &left_out)
         .context("with NFRX_OFFLINE=1 the other tests run without it")?;
+    let mut tally = Tally::default();
     // One failed binary must not hide the results of the others.
     let mut cargo = workspace.cargo("test --workspace --locked --no-fail-fast");
     match venv {
@@ -29,18 +30,33 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
         Some(venv) => cargo.env("NFRX_PYTHON", venv.join("bin/python")),
         None => cargo.env_remove("NFRX_PYTHON").args(["--", "--skip", PYTHON_TESTS]),
     };
-    echo(&cargo);
-    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let output = child.stdout.take().context("cargo has no standard output")?;
-    let tally = pass_through(output, &mut std::io::stdout().lock())?;
-    let status = child.wait().context("cannot wait for cargo")?;
+    let mut all_succeeded = tally.run(cargo)?;
+    for example in examples(workspace)? {
+        // A workspace of its own: that it builds without ours is what it shows.
+        let line = format!("test --manifest-path {example} --target-dir target --locked --no-fail-fast");
+        all_succeeded &= tally.run(workspace.cargo(&line))?;
+    }
     println!("\n{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     match tally {
         Tally { failed: 1.., .. } => bail!("tests failed"),
-        _ if !status.success() => bail!("cargo test failed ({status}), though no test says so: see above"),
+        _ if !all_succeeded => bail!("cargo test failed, though no test says so: see above"),
         Tally { passed: 0, .. } => bail!("no test ran"),
         _ => Ok(()),
     }
+}
+
+/// The manifests of the plugins from outside, relative to the root.
+fn examples(workspace: &Workspace) -> Result<Vec<String>> {
+    let Ok(folders) = std::fs::read_dir(workspace.path("examples")) else { return Ok(Vec::new()) };
+    let mut manifests = Vec::new();
+    for folder in folders {
+        let manifest = format!("examples/{}/Cargo.toml", folder?.file_name().to_string_lossy());
+        if workspace.path(&manifest).is_file() {
+            manifests.push(manifest);
+        }
+    }
+    manifests.sort_unstable();
+    Ok(manifests)
 }
 
 /// The sum over all test binaries.
@@ -53,6 +69,28 @@ struct Tally {
 }
 
 impl Tally {
+    /// Runs a `cargo test`, adds its results, and tells whether it succeeded.
+    fn run(&mut self, mut cargo: Command) -> Result<bool> {
+        echo(&cargo);
+        let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+        let output = child.stdout.take().context("cargo has no standard output")?;
+        self.pass_through(output, &mut std::io::stdout().lock())?;
+        Ok(child.wait().context("cannot wait for cargo")?.success())
+    }
+
+    /// Copies `from` to `to` line by line, as the lines come, and sums the results in
+    /// passing.
+    fn pass_through(&mut self, from: impl Read, to: &mut impl Write) -> Result<()> {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while from.read_until(b'\n', &mut line).context("cannot read what cargo prints")? > 0 {
+            to.write_all(&line).and_then(|()| to.flush()).context("cannot print")?;
+            self.add(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+        Ok(())
+    }
+
     /// Adds what a line like `test result: ok. 3 passed; 0 failed; …` says; others say nothing.
     fn add(&mut self, line: &str) {
         let Some((_, result)) = line.split_once("test result: ") else { return };
@@ -70,22 +108,9 @@ impl Tally {
     }
 }
 
-/// Copies `from` to `to` line by line, as the lines come, and sums the results in passing.
-fn pass_through(from: impl Read, to: &mut impl Write) -> Result<Tally> {
-    let mut from = BufReader::new(from);
-    let mut tally = Tally::default();
-    let mut line = Vec::new();
-    while from.read_until(b'\n', &mut line).context("cannot read what cargo prints")? > 0 {
-        to.write_all(&line).and_then(|()| to.flush()).context("cannot print")?;
-        tally.add(&String::from_utf8_lossy(&line));
-        line.clear();
-    }
-    Ok(tally)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Tally, pass_through};
+    use super::Tally;
 
     const OUTPUT: &str = "\
 running 3 tests
@@ -98,7 +123,8 @@ test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; 
     #[test]
     fn results_of_all_binaries_are_summed_and_every_byte_is_passed_on() {
         let mut seen = Vec::new();
-        let tally = pass_through(OUTPUT.as_bytes(), &mut seen).unwrap();
+        let mut tally = Tally::default();
+        tally.pass_through(OUTPUT.as_bytes(), &mut seen).unwrap();
         // Seen to fail: without "filtered out" among the skipped.
         assert_eq!(tally, Tally { passed: 7, failed: 2, skipped: 6 });
         assert_eq!(seen, OUTPUT.as_bytes());
@@ -107,7 +133,7 @@ test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; 
     #[test]
     fn bytes_that_are_no_text_pass_too() {
         let mut seen = Vec::new();
-        pass_through(&b"\xff\xfe without an end of line"[..], &mut seen).unwrap();
+        Tally::default().pass_through(&b"\xff\xfe without an end of line"[..], &mut seen).unwrap();
         assert_eq!(seen, b"\xff\xfe without an end of line");
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Dependency {
 const PLUGIN: &[&str] = &["nfrx-agent", "nfrx-pool", "nfrx-runtime", "nfrx-spi", "nfrx-tunnel"];
 /// What a plugin's tests may know on top.
 const PLUGIN_TESTS: &[&str] = &["nfrx-sim", "nfrx-testkit"];
+/// What the tests of any other crate may know on top: a backend to talk to.
+const OTHER_TESTS: &[&str] = &["nfrx-sim"];
 
 /// The place of a crate among the others.
 enum Place {
@@ -51,7 +53,7 @@ impl Place {
     fn allows(&self, dependency: &Dependency) -> bool {
         let name = dependency.name.as_str();
         match self {
-            Self::Knows(names) => names.contains(&name),
+            Self::Knows(names) => names.contains(&name) || dependency.dev && OTHER_TESTS.contains(&name),
             Self::Plugin => PLUGIN.contains(&name) || dependency.dev && PLUGIN_TESTS.contains(&name),
             Self::Joins => true,
         }
