@@ -60,7 +60,14 @@ pub(crate) struct PipeBackend {
     opened: mpsc::Receiver<DuplexStream>,
 }
 
-struct PipeConnector(mpsc::Sender<DuplexStream>);
+/// Opens pipes for a [`PipeBackend`].
+pub(crate) struct PipeConnector(mpsc::Sender<DuplexStream>);
+
+/// A connector and the backend at its other end.
+pub(crate) fn pipes() -> (PipeConnector, PipeBackend) {
+    let (sender, opened) = mpsc::channel(16);
+    (PipeConnector(sender), PipeBackend { opened })
+}
 
 impl Connector for PipeConnector {
     fn connect(&self) -> BoxFuture<'_, io::Result<Stream>> {
@@ -74,10 +81,16 @@ impl Connector for PipeConnector {
 
 /// A proxy over in-memory pipes.
 pub(crate) fn piped(base: &str, idle_limit: Option<Duration>) -> (Front, PipeBackend) {
-    let (sender, opened) = mpsc::channel(16);
+    let (connector, backend) = pipes();
     let base = BaseUrl::parse(base).expect("an address");
-    let client = BackendClient::with_connector(base, Arc::new(PipeConnector(sender)), idle_limit);
-    (Front::new(client.expect("a client")), PipeBackend { opened })
+    let client = BackendClient::with_connector(base, Arc::new(connector), idle_limit);
+    (Front::new(client.expect("a client")), backend)
+}
+
+/// A proxy over connections that somebody else makes.
+pub(crate) fn connected(connector: impl Connector) -> Front {
+    let base = BaseUrl::parse("http://h/v1").expect("an address");
+    Front::new(BackendClient::with_connector(base, Arc::new(connector), None).expect("a client"))
 }
 
 /// A proxy over real sockets.
