@@ -244,6 +244,7 @@ impl Dispatch {
             }
             _ => false,
         };
+        self.want.exclude(&slot);
         if !self.may_retry(error) {
             record.end(failure_code(error));
             return Err(DispatchError::Call(error));
@@ -253,7 +254,6 @@ impl Dispatch {
         record.end_attempt(failure_code(error));
         self.retries += 1;
         self.failure = Some(DispatchError::Call(error));
-        self.want.exclude(&slot);
         self.record = Some(record);
         Ok(Sent::Again)
     }
@@ -265,6 +265,7 @@ impl Dispatch {
         error.may_retry()
             && self.retries < RETRIES_MAX
             && matches!(self.body, Payload::Again(_))
+            && inner.with(|state| state.supports(self.want.wish()))
             && (error != CallError::Unreachable || inner.budget.lock().try_retry(inner.config.clock.now()))
     }
 

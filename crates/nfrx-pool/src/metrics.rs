@@ -39,8 +39,11 @@ pub struct RequestMetrics {
     queue_refused: Family<Counter, 2>,
     retries: Family<Counter, 2>,
     /// The instruments of one label set together, so that a request looks up once.
-    known: RwLock<HashMap<(&'static str, &'static str), HashMap<String, Arc<Series>>>>,
+    known: RwLock<HashMap<(&'static str, &'static str), ByLabel>>,
 }
+
+/// The instruments of one plugin and kind of job.
+type ByLabel = HashMap<String, Arc<Series>>;
 
 /// The instruments of one set of the labels `R`.
 pub(crate) struct Series {

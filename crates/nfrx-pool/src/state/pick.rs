@@ -38,6 +38,12 @@ impl State {
         }
     }
 
+    /// Whether a connected worker serves this, whatever its load.
+    pub(crate) fn supports(&mut self, wish: Wish<'_>) -> bool {
+        let labels = self.suitable(wish.label);
+        self.is_supported(&labels, wish.worker, wish.exclude)
+    }
+
     /// The offered labels that suit, in any order.
     pub(super) fn suitable(&mut self, label: &str) -> Vec<u32> {
         self.learn(label);
