@@ -1,0 +1,305 @@
+//! The front door of a request: id, limits, origin, route, drain, gate, handler, and
+//! the same way back. Every listener has one.
+//!
+//! The order is that of the HTTP contract §1.1: a draining server says so before it
+//! looks at keys, and a preflight never reaches either.
+
+mod body;
+mod cors;
+mod head;
+mod in_flight;
+mod origin;
+mod reply;
+mod request_id;
+mod upgrade;
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use nfrx_runtime::DrainWatch;
+use nfrx_spi::{ApiError, Body, BodyError, Dialect, RequestContext, RequestId, Route};
+use tokio::time::Instant;
+use tracing::{debug, error, info};
+
+use crate::config::{Limits, ServerConfig};
+use crate::door::ConnectionState;
+use crate::gate::{Gate, Peer, Proxies};
+use crate::routes::{Found, Table};
+use crate::telemetry::{Bound, Telemetry};
+use body::{Fault, LimitedBody};
+use cors::Cors;
+use origin::Origins;
+use request_id::RequestIds;
+
+pub(crate) use in_flight::InFlight;
+pub(crate) use reply::Reply;
+pub(crate) use upgrade::{TakeUpgrade, take_upgrade};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What requests of a listener pass.
+pub(crate) struct Front {
+    table: Table,
+    shared: Arc<Shared>,
+}
+
+/// What all listeners of a server share.
+pub(crate) struct Shared {
+    pub(crate) gate: Gate,
+    pub(crate) proxies: Proxies,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) limits: Limits,
+    cors: Option<Cors>,
+    origins: Origins,
+    ids: RequestIds,
+    drain: DrainWatch,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: &ServerConfig,
+        gate: Gate,
+        telemetry: Arc<Telemetry>,
+        drain: DrainWatch,
+    ) -> Self {
+        Self {
+            gate,
+            proxies: Proxies::new(&config.login.trusted_proxies, &config.origin),
+            in_flight: Arc::default(),
+            telemetry,
+            limits: config.limits.clone(),
+            cors: Cors::new(&config.origin.allowed_origins),
+            origins: Origins::new(&config.origin),
+            ids: RequestIds::new(),
+            drain,
+        }
+    }
+}
+
+/// A request on its way in.
+struct Incoming<B> {
+    parts: request::Parts,
+    body: B,
+    address: SocketAddr,
+    connection: Arc<ConnectionState>,
+    id: RequestId,
+}
+
+/// Why a request does not reach a handler.
+enum Refusal {
+    Error(ApiError, Dialect),
+    /// 405 in the form of the HTTP contract §1.2: no body, one `Allow` line a method.
+    Method(Vec<Method>),
+}
+
+/// What a request that was let in goes to.
+struct Admitted<'a> {
+    route: &'a Route,
+    context: RequestContext,
+    counted: Option<in_flight::Counted>,
+}
+
+impl Front {
+    pub(crate) fn new(table: Table, shared: Arc<Shared>) -> Self {
+        Self { table, shared }
+    }
+
+    /// Answers one request that came from `address`.
+    pub(crate) async fn answer<B>(
+        &self,
+        mut request: Request<B>,
+        address: SocketAddr,
+        connection: Arc<ConnectionState>,
+        take_upgrade: TakeUpgrade<B>,
+    ) -> Response<Reply>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let started = Instant::now();
+        let busy = connection.begin_request();
+        if request.headers().contains_key(header::UPGRADE) {
+            let upgrade = take_upgrade(&mut request);
+            request.extensions_mut().insert(upgrade);
+        }
+        let (parts, body) = request.into_parts();
+        let id = self.shared.ids.take(&parts.headers);
+        let origin = parts.headers.get(header::ORIGIN).cloned();
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        let preflight = self.shared.cors.as_ref().and_then(|cors| cors.preflight(&parts));
+        let (mut response, counted) = match preflight {
+            Some(response) => (response, None),
+            None => self.pass(Incoming { parts, body, address, connection, id: id.clone() }).await,
+        };
+        if let Some(cors) = &self.shared.cors {
+            cors.decorate(origin.as_ref(), response.headers_mut());
+        }
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            response.headers_mut().insert(X_REQUEST_ID, value);
+        }
+        let status = response.status();
+        self.shared.telemetry.answered(status);
+        // The query may hold what is nobody's business; it is not logged.
+        let ms = started.elapsed().as_millis() as u64;
+        info!(request_id = %id, %method, url = path, status = status.as_u16(), ms, peer = %address.ip(), "http");
+        response.map(|body| Reply::new(body, busy, counted))
+    }
+
+    async fn pass<B>(&self, mut incoming: Incoming<B>) -> (Response<Body>, Option<in_flight::Counted>)
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let refusal = match self.admit(&mut incoming) {
+            Ok(admitted) => return self.handle(admitted, incoming).await,
+            Err(refusal) => refusal,
+        };
+        if !incoming.body.is_end_stream() {
+            incoming.connection.linger();
+        }
+        let response = match refusal {
+            Refusal::Error(error, dialect) => {
+                self.count(&error);
+                debug!(request_id = %incoming.id, %error, "refused");
+                error.response(dialect)
+            }
+            Refusal::Method(methods) => method_not_allowed(&methods),
+        };
+        (response, None)
+    }
+
+    /// Everything that is judged before the body is looked at.
+    fn admit<B: http_body::Body>(&self, incoming: &mut Incoming<B>) -> Result<Admitted<'_>, Refusal> {
+        let shared = &*self.shared;
+        let parts = &mut incoming.parts;
+        let plain = |error| Refusal::Error(error, Dialect::Contract);
+        head::check(parts, &shared.limits).map_err(plain)?;
+        let host = head::host(parts).map_err(plain)?;
+        let peer = shared.proxies.peer(incoming.address, &parts.headers, &host);
+        shared.origins.check(parts, &host).map_err(|error| {
+            shared.telemetry.refuse(Bound::Origin);
+            plain(error)
+        })?;
+        let (route, params) = match self.table.find(&parts.method, parts.uri.path()) {
+            Found::Route(route, params) => (route, params),
+            Found::OtherMethod(methods, guard) => {
+                self.guard(guard, &peer, parts)?;
+                let known = head::is_known(&parts.method);
+                return Err(Refusal::Method(methods.into_iter().filter(|_| known).cloned().collect()));
+            }
+            Found::Nothing(guard) => {
+                self.guard(guard, &peer, parts)?;
+                if !head::is_known(&parts.method) {
+                    return Err(Refusal::Method(Vec::new()));
+                }
+                return Err(plain(ApiError::NotFound));
+            }
+        };
+        let refuse = |error| Refusal::Error(error, route.dialect);
+        if route.drains && shared.drain.is_draining() {
+            return Err(refuse(ApiError::Draining));
+        }
+        let caller = shared.gate.judge(route.access, route.plugin, &peer, &parts.headers).map_err(refuse)?;
+        let announced = incoming.body.size_hint().lower();
+        if announced > route.body_bytes_max {
+            return Err(refuse(ApiError::TooLarge { bytes_max: route.body_bytes_max }));
+        }
+        shared.proxies.launder(&peer, &mut parts.headers);
+        parts.extensions.insert(peer);
+        let context = RequestContext { id: incoming.id.clone(), caller, dialect: route.dialect, params };
+        let counted = route.drains.then(|| shared.in_flight.count());
+        Ok(Admitted { route, context, counted })
+    }
+
+    /// Below a guard a stranger learns nothing: drain and gate come before 404 and 405
+    /// (HTTP contract §1.4).
+    fn guard(
+        &self,
+        guard: Option<&nfrx_spi::Guard>,
+        peer: &Peer,
+        parts: &request::Parts,
+    ) -> Result<(), Refusal> {
+        let Some(guard) = guard else { return Ok(()) };
+        let refuse = |error| Refusal::Error(error, guard.dialect);
+        if self.shared.drain.is_draining() {
+            return Err(refuse(ApiError::Draining));
+        }
+        self.shared.gate.judge(guard.access, "", peer, &parts.headers).map(drop).map_err(refuse)
+    }
+
+    async fn handle<B>(
+        &self,
+        admitted: Admitted<'_>,
+        incoming: Incoming<B>,
+    ) -> (Response<Body>, Option<in_flight::Counted>)
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let Admitted { route, context, counted } = admitted;
+        let fault = Fault::default();
+        let body = if incoming.body.is_end_stream() {
+            Body::empty()
+        } else {
+            let silence_max = self.shared.limits.body_silence_max;
+            let limited = LimitedBody::new(incoming.body, route.body_bytes_max, silence_max, fault.clone());
+            Body::stream(limited.on_connection(incoming.connection))
+        };
+        let request = Request::from_parts(incoming.parts, body);
+        let handler = Arc::clone(&route.handler);
+        let call = AssertUnwindSafe(async move { handler.call(request, context).await });
+        let result = call.catch_unwind().await.unwrap_or_else(|_| {
+            self.shared.telemetry.panicked();
+            error!(request_id = %incoming.id, plugin = route.plugin, route = route.pattern, "a handler panicked");
+            Err(ApiError::Internal)
+        });
+        let result = match (fault.error(), result) {
+            // The handler saw only a broken body; what broke it is ours to say.
+            (Some(error), Err(_)) => Err(error),
+            (Some(error), Ok(response)) if !response.status().is_success() => Err(error),
+            (_, result) => result,
+        };
+        let response = result.unwrap_or_else(|error| {
+            self.count(&error);
+            debug!(request_id = %incoming.id, %error, "failed");
+            error.response(route.dialect)
+        });
+        (response, counted)
+    }
+
+    fn count(&self, error: &ApiError) {
+        let bound = match error {
+            ApiError::TooLarge { .. } => Bound::BodyBytes,
+            ApiError::RequestTimeout => Bound::BodySilence,
+            ApiError::UriTooLong { .. } => Bound::UriBytes,
+            ApiError::HeadersTooLarge => Bound::HeadBytes,
+            ApiError::TooManyLogins { .. } => Bound::LoginRate,
+            ApiError::Unauthorized(_) => Bound::Login,
+            ApiError::Draining => Bound::Draining,
+            _ => return,
+        };
+        self.shared.telemetry.refuse(bound);
+    }
+}
+
+fn method_not_allowed(methods: &[Method]) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    for method in methods {
+        if let Ok(value) = HeaderValue::from_str(method.as_str()) {
+            response.headers_mut().append(header::ALLOW, value);
+        }
+    }
+    response
+}
+
+/// What a handler is told when a body breaks off.
+fn broken(error: &dyn std::fmt::Display) -> BodyError {
+    debug!(%error, "a request's body broke off");
+    BodyError::Aborted
+}

@@ -1,0 +1,165 @@
+//! The gate: who may pass, judged in one place for every route.
+//!
+//! Two sides, clients and agents, each with keys and roles of its own; no right of one
+//! is a right of the other. A side with neither serves this machine only, unless
+//! `INSECURE_OPEN` says otherwise (decision 17). Keys are compared as digests, in
+//! constant time, against every key (KD-19).
+
+mod digest;
+mod failures;
+mod keys;
+mod keys_file;
+mod peer;
+mod side;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use nfrx_spi::{Access, ApiError, Caller, Scopes};
+use tracing::warn;
+
+use crate::config::LoginConfig;
+use crate::error::StartError;
+use digest::Digest;
+use failures::Failures;
+use keys::Grant;
+use side::Side;
+
+pub(crate) use peer::{Peer, Proxies, host_name};
+
+/// Judges requests.
+pub(crate) struct Gate {
+    api: Side,
+    workers: Side,
+    admin: Option<Digest>,
+    insecure_open: bool,
+    failures: Failures,
+}
+
+impl Gate {
+    /// A gate for this login; reads the files of keys.
+    pub(crate) fn new(login: &LoginConfig) -> Result<Self, StartError> {
+        let gate = Self {
+            api: Side::new("public API", "API_KEY", &login.api)?,
+            workers: Side::new("workers'", "CLIENT_KEY", &login.workers)?,
+            admin: login.admin_key.as_ref().map(|key| Digest::of(key.reveal())),
+            insecure_open: login.insecure_open,
+            failures: Failures::default(),
+        };
+        gate.say_what_is_open();
+        Ok(gate)
+    }
+
+    fn say_what_is_open(&self) {
+        for side in [&self.api, &self.workers] {
+            if side.is_unset() && self.insecure_open {
+                warn!(side = side.name, "INSECURE_OPEN: this side has no key and serves everybody");
+            }
+        }
+    }
+
+    /// Reads files of keys again that have changed.
+    pub(crate) fn reload(&self) {
+        self.api.reload();
+        self.workers.reload();
+    }
+
+    /// Judges a request for a route of `plugin` (empty for the server itself).
+    pub(crate) fn judge(
+        &self,
+        access: Access,
+        plugin: &str,
+        peer: &Peer,
+        headers: &HeaderMap,
+    ) -> Result<Caller, ApiError> {
+        let sides: &[&Side] = match access {
+            Access::Open => return Ok(caller(peer, None)),
+            Access::Client => &[&self.api],
+            Access::Worker => &[&self.workers],
+            Access::Either | Access::Admin => &[&self.api, &self.workers],
+        };
+        let key = bearer(headers);
+        // A right key passes whatever else comes from its address, so that a stranger
+        // behind the same address can't lock its holder out.
+        if let Some(grant) = key.and_then(|key| self.grant(access, sides, key)) {
+            return permit(access, plugin, grant).map(|grant| caller(peer, Some(grant)));
+        }
+        if access != Access::Admin && sides.iter().any(|side| self.admits_without_key(side, peer, headers)) {
+            return Ok(caller(peer, None));
+        }
+        if key.is_some() {
+            self.failures.note(peer.client)?;
+        }
+        Err(ApiError::Unauthorized(self.hint(access, sides, peer, key.is_some())))
+    }
+
+    fn grant(&self, access: Access, sides: &[&Side], key: &str) -> Option<Grant> {
+        let digest = Digest::of(key);
+        // No early end: the time must not tell which key was close.
+        let mut found = None;
+        for side in sides {
+            let grant = side.keys().grant(&digest);
+            found = found.or(grant);
+        }
+        let is_admin = self.admin.as_ref().is_some_and(|admin| admin.same(&digest));
+        if is_admin && access != Access::Worker { Some(Grant::admin()) } else { found }
+    }
+
+    fn admits_without_key(&self, side: &Side, peer: &Peer, headers: &HeaderMap) -> bool {
+        if side.is_unset() {
+            return self.insecure_open || (peer.is_local && peer.host_is_private);
+        }
+        peer.trusted && side.has_role(headers)
+    }
+
+    /// What the refused caller, or who runs the server, can do.
+    fn hint(&self, access: Access, sides: &[&Side], peer: &Peer, key_given: bool) -> String {
+        if access == Access::Admin {
+            return "this needs ADMIN_KEY or a key with the admin scope".to_owned();
+        }
+        match sides.iter().find(|side| side.is_unset()) {
+            Some(_) if peer.is_local => {
+                "without a key only local host names are served; add this one to ALLOWED_HOSTS".to_owned()
+            }
+            Some(side) => {
+                let hint = side.hint();
+                if side.first_refusal() {
+                    warn!(peer = %peer.client, side = side.name, "refused: {hint}");
+                }
+                hint
+            }
+            None if key_given => "the key is not known here".to_owned(),
+            None => "send the key as Authorization: Bearer KEY".to_owned(),
+        }
+    }
+}
+
+/// What the key may do with the route.
+fn permit(access: Access, plugin: &str, grant: Grant) -> Result<Grant, ApiError> {
+    if access == Access::Admin && !grant.scopes.admin {
+        return Err(ApiError::Forbidden("this needs ADMIN_KEY or a key with the admin scope".to_owned()));
+    }
+    if !plugin.is_empty() && !grant.scopes.allows_service(plugin) {
+        return Err(ApiError::Forbidden(format!("this key may not use `{plugin}`")));
+    }
+    Ok(grant)
+}
+
+fn caller(peer: &Peer, grant: Option<Grant>) -> Caller {
+    let (key, scopes) =
+        grant.map_or_else(|| (None, Arc::new(Scopes::default())), |grant| (grant.name, grant.scopes));
+    Caller { peer: peer.address, key, scopes }
+}
+
+/// The key of `Authorization: Bearer KEY`; the scheme in any case, white space around
+/// the key aside (HTTP contract §1.4).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_at_checked("bearer ".len())?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer ") && !key.is_empty()).then_some(key)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+//! `/metrics`: open to this machine and private networks, with a client's key from
+//! elsewhere (decision 19).
+
+use std::sync::Arc;
+
+use http::{Method, Request};
+use nfrx_runtime::metrics_text::{CONTENT_TYPE, Registry};
+use nfrx_spi::{Access, ApiError, Body, RequestContext, Router};
+
+use super::content;
+use crate::config::is_private;
+use crate::front::Shared;
+use crate::gate::Peer;
+
+/// Scrapers of all ages: any method is answered (HTTP contract §1.2).
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+pub(super) fn routes(router: &mut Router, registry: &Arc<Registry>, shared: &Arc<Shared>) {
+    for method in METHODS {
+        let (registry, shared) = (Arc::clone(registry), Arc::clone(shared));
+        router.handle(method, "/metrics", move |request: Request<Body>, _: RequestContext| {
+            let result = judge(&shared, &request).map(|()| content(CONTENT_TYPE, registry.text()));
+            async move { result }
+        });
+    }
+}
+
+fn judge(shared: &Shared, request: &Request<Body>) -> Result<(), ApiError> {
+    let peer = request.extensions().get::<Peer>().ok_or(ApiError::Internal)?;
+    if is_private(peer.client) && (peer.is_local || !peer.client.is_loopback()) {
+        return Ok(());
+    }
+    shared.gate.judge(Access::Client, "", peer, request.headers()).map(drop)
+}

@@ -1,0 +1,151 @@
+//! What the server itself measures.
+
+pub(crate) mod process;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use nfrx_runtime::metrics_text::Registry;
+use nfrx_spi::metrics::{Counter, Family, Gauge, MetricFamily, MetricKind, Sample, SampleValue};
+use nfrx_spi::{BuildInfo, Collector, MetricsError, MetricsRegistry as _};
+
+use process::Process;
+
+/// Why the front door said no. A bound without a reason here is not a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// Too many connections in all.
+    Connections,
+    /// Too many connections from one address.
+    ConnectionsPerAddress,
+    /// The request's head took too long.
+    HeadTime,
+    /// The client took nothing for too long.
+    WriteStall,
+    /// 431.
+    HeadBytes,
+    /// 414.
+    UriBytes,
+    /// 413.
+    BodyBytes,
+    /// 408: the body was silent for too long.
+    BodySilence,
+    /// 401 and 403.
+    Login,
+    /// 429.
+    LoginRate,
+    /// 403: a page of another site.
+    Origin,
+    /// 503: draining.
+    Draining,
+}
+
+impl Bound {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::HeadTime => "head_time",
+            Self::WriteStall => "write_stall",
+            Self::HeadBytes => "head_bytes",
+            Self::UriBytes => "uri_bytes",
+            Self::BodyBytes => "body_bytes",
+            Self::BodySilence => "body_silence",
+            Self::Login => "login",
+            Self::LoginRate => "login_rate",
+            Self::Origin => "origin",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// The server's own instruments.
+pub(crate) struct Telemetry {
+    /// Open connections, taken-over ones included.
+    pub(crate) connections: Arc<Family<Gauge, 0>>,
+    accepted: Arc<Family<Counter, 0>>,
+    refused: Arc<Family<Counter, 1>>,
+    requests: Arc<Family<Counter, 1>>,
+    /// Handlers that panicked.
+    panics: Arc<Family<Counter, 0>>,
+}
+
+impl Telemetry {
+    /// Registers everything.
+    pub(crate) fn new(registry: &mut Registry, build: BuildInfo) -> Result<Self, MetricsError> {
+        let telemetry = Self {
+            connections: Arc::new(Family::new(
+                "nfrx_server_connections",
+                "open connections",
+                [],
+                1,
+                Gauge::default,
+            )),
+            accepted: counter("nfrx_server_connections_total", "connections accepted", []),
+            refused: counter("nfrx_server_refused_total", "what a bound or the login refused", ["reason"]),
+            requests: counter("nfrx_server_requests_total", "answers by class of their status", ["class"]),
+            panics: counter("nfrx_server_panics_total", "handlers that panicked", []),
+        };
+        registry.register(Arc::new(Build(build)))?;
+        registry.register(Arc::clone(&telemetry.connections) as Arc<dyn Collector>)?;
+        registry.register(Arc::clone(&telemetry.accepted) as Arc<dyn Collector>)?;
+        registry.register(Arc::clone(&telemetry.refused) as Arc<dyn Collector>)?;
+        registry.register(Arc::clone(&telemetry.requests) as Arc<dyn Collector>)?;
+        registry.register(Arc::clone(&telemetry.panics) as Arc<dyn Collector>)?;
+        registry.register(Arc::new(Process::new()))?;
+        Ok(telemetry)
+    }
+
+    pub(crate) fn refuse(&self, bound: Bound) {
+        self.refused.with([bound.label()]).inc();
+    }
+
+    pub(crate) fn accept(&self) {
+        self.accepted.with([]).inc();
+    }
+
+    pub(crate) fn panicked(&self) {
+        self.panics.with([]).inc();
+    }
+
+    pub(crate) fn answered(&self, status: StatusCode) {
+        let class = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.with([class]).inc();
+    }
+}
+
+fn counter<const N: usize>(
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; N],
+) -> Arc<Family<Counter, N>> {
+    Arc::new(Family::new(name, help, labels, 16, Counter::default))
+}
+
+/// `nfrx_server_build_info` (metrics contract §1).
+struct Build(BuildInfo);
+
+impl Collector for Build {
+    fn collect(&self) -> Vec<MetricFamily> {
+        let labels = [
+            ("component", "server"),
+            ("date", self.0.date),
+            ("sha", self.0.sha),
+            ("version", self.0.version),
+        ];
+        let labels = labels.map(|(name, value)| (name, value.to_owned())).to_vec();
+        let samples = vec![Sample { labels, value: SampleValue::Number(1.0) }];
+        vec![MetricFamily {
+            name: "nfrx_server_build_info",
+            help: "what was built",
+            kind: MetricKind::Gauge,
+            samples,
+        }]
+    }
+}

@@ -1,0 +1,12 @@
+//! The server as its clients see it: on pipes with tokio's clock paused, and a few
+//! times on real sockets.
+
+mod bounds;
+mod drain;
+mod fake;
+mod forms;
+mod keys;
+mod sockets;
+mod system;
+mod walk;
+mod world;
