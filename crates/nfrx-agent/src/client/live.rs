@@ -19,9 +19,9 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection, driven by whoever holds it; dropping it closes the socket.
 pub(crate) struct Live {
-    connection: Connection<TokioIo<Stream>, Upload>,
+    /// `None` once it has ended.
+    connection: Option<Connection<TokioIo<Stream>, Upload>>,
     sender: SendRequest<Upload>,
-    ended: bool,
 }
 
 /// Why no head came.
@@ -36,7 +36,7 @@ impl Live {
     pub(crate) async fn open(stream: Stream) -> Result<Self, ClientError> {
         let (sender, connection) =
             Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
-        Ok(Self { connection, sender, ended: false })
+        Ok(Self { connection: Some(connection), sender })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -47,9 +47,9 @@ impl Live {
         timer: &mut IdleTimer,
     ) -> Result<Response<Incoming>, HeadError> {
         let mut answer = pin!(self.sender.try_send_request(request));
-        let (connection, ended) = (&mut self.connection, &mut self.ended);
+        let connection = &mut self.connection;
         poll_fn(|cx| {
-            drive(connection, ended, cx);
+            drive(connection, cx);
             match answer.as_mut().poll(cx) {
                 Poll::Ready(Ok(head)) => {
                     timer.touch();
@@ -70,20 +70,22 @@ impl Live {
 
     /// Moves bytes both ways as far as they go.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.connection, &mut self.ended, cx);
+        drive(&mut self.connection, cx);
     }
 
     /// Whether the connection can take a request: it is idle and the backend keeps it.
     pub(crate) fn settle(&mut self) -> bool {
         // With no waker, a kept connection holds on to no finished task.
         self.poll(&mut Context::from_waker(Waker::noop()));
-        !self.ended && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 }
 
-fn drive(connection: &mut Connection<TokioIo<Stream>, Upload>, ended: &mut bool, cx: &mut Context<'_>) {
-    // The outcome, good or bad, also reaches the answer's head or body.
-    if !*ended && Pin::new(connection).poll(cx).is_ready() {
-        *ended = true;
+fn drive(connection: &mut Option<Connection<TokioIo<Stream>, Upload>>, cx: &mut Context<'_>) {
+    let Some(running) = connection else { return };
+    // The outcome, good or bad, also reaches the answer's head or body. A request that
+    // was not taken yet comes back when the connection is dropped.
+    if Pin::new(running).poll(cx).is_ready() {
+        *connection = None;
     }
 }

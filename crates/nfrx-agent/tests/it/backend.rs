@@ -103,7 +103,7 @@ pub(crate) async fn socketed() -> (Front, TcpListener) {
 
 impl PipeBackend {
     pub(crate) async fn accept(&mut self) -> Peer<DuplexStream> {
-        Peer { io: self.opened.recv().await.expect("the proxy is there"), seen: Vec::new() }
+        Peer { io: patiently(self.opened.recv()).await.expect("the proxy is there"), seen: Vec::new() }
     }
 
     /// Whether the proxy has opened another connection by now.
