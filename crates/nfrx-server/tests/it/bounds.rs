@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use nfrx_server::ServerConfig;
-use nfrx_testkit::http::{HttpClient, get};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
+use crate::client::{Client, get};
 use crate::world::{LOCAL, World, request};
 
 fn world() -> World {
@@ -232,7 +232,7 @@ async fn a_handler_takes_the_raw_connection_over() {
 async fn a_refused_connection_still_gives_its_answer() {
     let world = world();
     let (client, body) = (world.dial(LOCAL), vec![b'x'; 1_000_000]);
-    let mut client = HttpClient::over(client).await.expect("a pipe");
+    let mut client = Client::over(client).await;
     let answer = client.ask(request("POST", "/api/fake/v1/echo", &[], body)).await.expect("an answer");
     assert_eq!(answer.status(), 413);
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use nfrx_server::ServerConfig;
-use nfrx_testkit::http::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
+use crate::client::get;
 use crate::world::{LOCAL, World, header, request, spawn};
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,9 @@
 //! The forms of answers: ids, 404, 405, errors, panics, preflights, origins.
 
 use nfrx_server::ServerConfig;
-use nfrx_testkit::http::{get, post};
 use serde_json::json;
 
+use crate::client::{get, post};
 use crate::world::{LOCAL, REMOTE, World, header, request, with_keys};
 
 #[tokio::test(start_paused = true)]

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nfrx_server::{Server, ServerConfig};
-use nfrx_testkit::http::{get, post};
 use serde_json::json;
 
+use crate::client::{get, post};
 use crate::world::{REMOTE, World, fakes};
 
 /// SHA-256 of `hunter2`.

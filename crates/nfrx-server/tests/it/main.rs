@@ -2,6 +2,7 @@
 //! times on real sockets.
 
 mod bounds;
+mod client;
 mod drain;
 mod fake;
 mod forms;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use nfrx_server::{Server, ServerConfig, StartError};
-use nfrx_testkit::http::{HttpClient, get};
 use tokio::sync::Notify;
 
+use crate::client::{Client, get};
 use crate::fake::Wires;
 use crate::world::{fakes, request, spawn};
 
@@ -19,22 +19,22 @@ async fn a_server_on_real_ports_answers_and_ends() {
     let stopped = Arc::clone(&stop);
     let served = spawn(async move { server.serve(stopped.notified(), std::future::pending()).await });
 
-    let mut client = HttpClient::connect(addr).await.expect("it listens");
+    let mut client = Client::connect(addr).await.expect("it listens");
     let answer = client.ask(get("/api/fake/v1/seen/a%2Fb", None)).await.expect("an answer");
     assert_eq!(answer.json()["name"], "a/b");
     assert_eq!(client.ask(get("/metrics", None)).await.expect("an answer").status(), 404);
     let big = request("POST", "/api/fake/v1/echo", &[], vec![b'x'; 8_000_000]);
-    let mut other = HttpClient::connect(addr).await.expect("it listens");
+    let mut other = Client::connect(addr).await.expect("it listens");
     // Seen to fail: without the linger the reset may take the answer with it.
     assert_eq!(other.ask(big).await.expect("an answer").status(), 413);
-    let mut scraper = HttpClient::connect(metrics).await.expect("it listens");
+    let mut scraper = Client::connect(metrics).await.expect("it listens");
     let text = scraper.ask(get("/metrics", None)).await.expect("an answer").text();
     assert!(text.contains("nfrx_server_connections_total"));
     assert_eq!(scraper.ask(get("/healthz", None)).await.expect("an answer").status(), 404);
 
     stop.notify_one();
     served.await.expect("no panic");
-    assert!(HttpClient::connect(addr).await.is_err(), "the port is closed");
+    assert!(Client::connect(addr).await.is_err(), "the port is closed");
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use nfrx_server::{PluginChoice, Server, ServerConfig, StartError};
 use nfrx_spi::{ArgSpec, ArgType, PluginOptions};
-use nfrx_testkit::http::get;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::client::get;
 use crate::fake::{Fake, Wires};
 use crate::world::{LOCAL, REMOTE, World, fakes, header, with_keys};
 

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::Request;
 use nfrx_server::{Door, Server, ServerConfig};
 use nfrx_spi::{PluginFactory, Secret};
-use nfrx_testkit::http::{Answer, HttpClient};
-use nfrx_testkit::pipe::{PipeEnd, PipeOptions, pipe};
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::client::{Answer, Client};
 use crate::fake::{Fake, Wires};
 
 /// A peer on this machine, and one elsewhere.
@@ -53,14 +53,14 @@ impl World {
     }
 
     /// The other end of a connection from `peer`.
-    pub(crate) fn dial(&self, peer: &str) -> PipeEnd {
-        let (ours, theirs, _) = pipe(PipeOptions::default());
+    pub(crate) fn dial(&self, peer: &str) -> DuplexStream {
+        let (ours, theirs) = duplex(64 * 1024);
         self.door.open(theirs, peer.parse::<SocketAddr>().expect("an address"));
         ours
     }
 
-    pub(crate) async fn client(&self, peer: &str) -> HttpClient {
-        HttpClient::over(self.dial(peer)).await.expect("a pipe does not fail")
+    pub(crate) async fn client(&self, peer: &str) -> Client {
+        Client::over(self.dial(peer)).await
     }
 
     /// Asks once, on a connection of its own.
