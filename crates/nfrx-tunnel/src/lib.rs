@@ -1,1 +1,31 @@
-//! (under construction)
+//! The tunnel: the one connection an agent dials out, both ends.
+//!
+//! It is HTTP/2 with the roles reversed over the binary messages of a WebSocket
+//! (subprotocol `nfrx.h2`): the relay is the HTTP/2 client, the agent the server. So
+//! multiplexing, flow control per stream, cancel, drain and liveness are a library's
+//! work, and any HTTP service passes. A control stream carries registration, status and
+//! heartbeats, one JSON object a line.
+//!
+//! Promised: a slow reader delays nobody else and costs at most its own window; a client
+//! that leaves is felt by the agent at once, in every phase; an answer that broke never
+//! looks whole; an old connection's end never touches its successor. Not here: who gets
+//! a request (`nfrx-pool`), what the agent does with it (`nfrx-agent`).
+
+mod agent;
+mod control;
+mod dial;
+mod headers;
+mod limits;
+mod link;
+mod relay;
+mod tls;
+mod ws_io;
+
+/// The WebSocket subprotocol, which names the carrier.
+pub const SUBPROTOCOL: &str = "nfrx.h2";
+
+pub use agent::{AgentService, Identity, Offer};
+pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
+pub use limits::STREAMS_MAX;
+pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
+pub use relay::{Acceptor, TunnelSettings};

@@ -1,0 +1,157 @@
+//! One tunnel from the agent's side, from its handshake to its end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{Connection, SendResponse};
+use http::{Request, Response};
+use nfrx_runtime::DrainWatch;
+use nfrx_spi::{Heartbeat, Io};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tracing::debug;
+
+use super::{AgentService, Identity, Offer, control, stream};
+use crate::control::{ByeCode, PATH};
+use crate::limits;
+use crate::link::LinkState;
+use crate::ws_io::WsIo;
+
+/// How long the handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
+
+/// How long the last frames may take to leave.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What all tunnels of an agent share.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) offer: watch::Receiver<Offer>,
+    pub(crate) service: Arc<dyn AgentService>,
+    pub(crate) heartbeat: Arc<dyn Fn() -> Heartbeat + Send + Sync>,
+    pub(crate) drain: DrainWatch,
+    pub(crate) state: watch::Sender<LinkState>,
+    /// The id and token of the registration to continue.
+    pub(crate) resume: Shared<Option<(String, String)>>,
+    pub(crate) heard: Shared<Option<Instant>>,
+}
+
+/// A value behind a lock that can't be poisoned.
+#[derive(Debug, Default)]
+pub(crate) struct Shared<T>(Arc<Mutex<T>>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a tunnel ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// We drained and had nothing left.
+    Drained,
+    /// The relay said goodbye.
+    Bye { code: ByeCode, reason: String },
+    /// It broke.
+    Lost(String),
+}
+
+impl Session {
+    pub(super) fn welcomed(&self, worker_id: String, resume: String) {
+        *self.resume.lock() = Some((worker_id.clone(), resume));
+        self.state.send_replace(LinkState::Connected { worker_id });
+    }
+
+    pub(super) fn silence(&self) -> Duration {
+        self.heard.lock().map_or(Duration::ZERO, |heard| heard.elapsed())
+    }
+}
+
+/// Serves a tunnel over an upgraded connection. When this returns, everything that came
+/// through it is cancelled (KD-40).
+pub(crate) async fn serve(io: Pin<Box<dyn Io>>, session: &Session) -> Ended {
+    let heard = session.heard.clone();
+    *heard.lock() = Some(Instant::now());
+    let hear = Box::new(move || *heard.lock() = Some(Instant::now()));
+    let io = WsIo::new(io, Role::Client, hear).await;
+    let mut connection = match tokio::time::timeout(HANDSHAKE_MAX, limits::server().handshake(io)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Ended::Lost(format!("the HTTP/2 handshake failed: {error}")),
+        Err(_) => return Ended::Lost("the HTTP/2 handshake took too long".to_owned()),
+    };
+    let mut streams = JoinSet::new();
+    let ended = carry(&mut connection, &mut streams, session).await;
+    connection.graceful_shutdown();
+    let closing = async { while let Some(Ok(_)) = connection.accept().await {} };
+    let _ = tokio::time::timeout(GOODBYE, closing).await;
+    ended
+}
+
+type Wire = WsIo<Pin<Box<dyn Io>>>;
+type ControlTask = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+async fn carry(
+    connection: &mut Connection<Wire, Bytes>,
+    streams: &mut JoinSet<()>,
+    session: &Session,
+) -> Ended {
+    let mut control: Option<ControlTask> = None;
+    let (count, running) = watch::channel(0);
+    loop {
+        let kept = async {
+            match &mut control {
+                Some(task) => task.as_mut().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = kept => return ended,
+            Some(_) = streams.join_next() => {
+                count.send_replace(streams.len());
+            }
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) if request.uri().path() == PATH => {
+                    if control.is_none() {
+                        control = open_control(request, respond, session, running.clone());
+                    }
+                }
+                Some(Ok((request, respond))) => {
+                    streams.spawn(stream::serve(request, respond, Arc::clone(&session.service)));
+                    count.send_replace(streams.len());
+                }
+                Some(Err(error)) => return Ended::Lost(error.to_string()),
+                None => return Ended::Lost("the relay closed the tunnel".to_owned()),
+            },
+        }
+    }
+}
+
+fn open_control(
+    request: Request<h2::RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    session: &Session,
+    running: watch::Receiver<usize>,
+) -> Option<ControlTask> {
+    match respond.send_response(Response::new(()), false) {
+        Ok(outgoing) => {
+            Some(Box::pin(control::keep(session.clone(), outgoing, request.into_body(), running)))
+        }
+        Err(error) => {
+            debug!(%error, "the control stream can't be answered");
+            None
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One request in the tunnel, from the agent's side.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http_body::{Body as _, Frame};
+use nfrx_spi::{Body, BodyError, CallError};
+
+use super::AgentService;
+use crate::headers::{self, ERROR};
+
+/// Pieces that are ready together leave together, up to this size.
+const MERGED_BYTES: usize = 64 * 1024;
+
+/// Carries one request to the service and its answer back. A reset by the relay drops
+/// both at once, in whatever phase.
+pub(super) async fn serve(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    service: Arc<dyn AgentService>,
+) {
+    let request = request.map(|stream| match stream.is_end_stream() {
+        true => Body::empty(),
+        false => Body::stream(Upload { stream, taken: 0 }),
+    });
+    let result = tokio::select! {
+        biased;
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+        result = service.call(request) => result,
+    };
+    let response = match result {
+        Ok(response) => response,
+        Err(error) => {
+            let _ = respond.send_response(refusal(error), true);
+            return;
+        }
+    };
+    let (mut parts, body) = response.into_parts();
+    headers::strip(&mut parts.headers);
+    parts.version = Version::HTTP_2;
+    let whole = body.is_end_stream();
+    let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), whole) else { return };
+    if !whole {
+        let mut download = Download { body, stream, ready: Ready::default(), end: None };
+        poll_fn(|cx| download.poll(cx)).await;
+    }
+}
+
+/// A failure before the answer: a head without a body that names it.
+fn refusal(error: CallError) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = match error {
+        CallError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        CallError::Draining | CallError::Busy | CallError::Lost => StatusCode::SERVICE_UNAVAILABLE,
+        CallError::Unreachable | CallError::Upstream | CallError::RequestBody | CallError::Refused => {
+            StatusCode::BAD_GATEWAY
+        }
+    };
+    head.headers_mut().insert(ERROR, HeaderValue::from_static(error.code()));
+    head
+}
+
+/// A request's body as it comes out of the tunnel.
+struct Upload {
+    stream: RecvStream,
+    taken: usize,
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let taken = std::mem::take(&mut self.taken);
+        if taken > 0 {
+            // The service has come back for more, so it is done with the last piece.
+            let _ = self.stream.flow_control().release_capacity(taken);
+        }
+        Poll::Ready(match ready!(self.stream.poll_data(cx)) {
+            Some(Ok(bytes)) => {
+                self.taken = bytes.len();
+                Some(Ok(Frame::data(bytes)))
+            }
+            Some(Err(_)) => Some(Err(BodyError::Aborted)),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+}
+
+/// An answer's body on its way into the tunnel.
+struct Download {
+    body: Body,
+    stream: SendStream<Bytes>,
+    ready: Ready,
+    end: Option<Result<(), BodyError>>,
+}
+
+impl Download {
+    /// `Ready` when all is sent, or nobody wants it any more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            self.gather(cx);
+            if self.ready.is_empty() {
+                return match self.end.take() {
+                    Some(end) => {
+                        self.finish(end);
+                        Poll::Ready(())
+                    }
+                    None => Poll::Pending,
+                };
+            }
+            self.stream.reserve_capacity(self.ready.len());
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(room)) => {
+                    let piece = self.ready.take(room);
+                    let last = self.ready.is_empty() && matches!(self.end, Some(Ok(())));
+                    if self.stream.send_data(piece, last).is_err() || last {
+                        return Poll::Ready(());
+                    }
+                }
+                Some(Err(_)) | None => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Takes what the backend has sent by now: while the stream is blocked, small pieces
+    /// become one.
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        while self.end.is_none() && self.ready.len() < MERGED_BYTES {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.ready.push(data);
+                    }
+                    if self.body.is_end_stream() {
+                        self.end = Some(Ok(()));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
+                Poll::Ready(None) => self.end = Some(Ok(())),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Ends the stream: a broken answer never looks whole.
+    fn finish(&mut self, end: Result<(), BodyError>) {
+        let sent = match end {
+            Ok(()) => self.stream.send_data(Bytes::new(), true),
+            Err(error) => {
+                let code = match error {
+                    BodyError::IdleTimeout => CallError::Timeout.code(),
+                    _ => CallError::Upstream.code(),
+                };
+                let mut trailers = HeaderMap::new();
+                trailers.insert(ERROR, HeaderValue::from_static(code));
+                self.stream.send_trailers(trailers)
+            }
+        };
+        if sent.is_err() {
+            self.stream.send_reset(h2::Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+/// Bytes that wait to be sent: one piece as it came, or several merged.
+#[derive(Debug, Default)]
+struct Ready {
+    piece: Bytes,
+    merged: BytesMut,
+}
+
+impl Ready {
+    fn len(&self) -> usize {
+        self.piece.len() + self.merged.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.is_empty() {
+            self.piece = data;
+        } else {
+            if !self.piece.is_empty() {
+                self.merged.extend_from_slice(&std::mem::take(&mut self.piece));
+            }
+            self.merged.extend_from_slice(&data);
+        }
+    }
+
+    fn take(&mut self, room: usize) -> Bytes {
+        if self.piece.is_empty() {
+            self.merged.split_to(room.min(self.merged.len())).freeze()
+        } else {
+            self.piece.split_to(room.min(self.piece.len()))
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Keeping an agent connected: dial, serve, and again, until it is told to drain.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nfrx_runtime::DrainWatch;
+use nfrx_runtime::backoff::{Backoff, RECONNECT, STABLE_AFTER};
+use nfrx_spi::{Heartbeat, Io, Secret};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::agent::{AgentService, Ended, Identity, Offer, Session, Shared, serve};
+use crate::control::ByeCode;
+use crate::dial::{Connect, DialError, ServerUrl, dial};
+
+/// A wrong key is not tried often: somebody has to change something first (KD-132).
+const UNAUTHORIZED_WAIT: Duration = Duration::from_secs(30);
+
+/// Before the first dial after a relay said that it restarts; up to half a second more.
+const RESTART_WAIT: Duration = Duration::from_millis(250);
+
+/// How an agent is connected.
+pub struct LinkConfig {
+    /// Where the server takes tunnels.
+    pub url: ServerUrl,
+    /// Makes the connections.
+    pub connect: Arc<dyn Connect>,
+    /// What the server wants of its agents.
+    pub key: Option<Secret>,
+    /// Who we are.
+    pub identity: Identity,
+    /// Whether a lost or unreachable server is dialed again.
+    pub reconnect: bool,
+}
+
+/// How the link is, for the agent's own status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkState {
+    /// A connection is being made.
+    Connecting,
+    /// The relay has welcomed us under this id.
+    Connected {
+        /// The id, maybe made by the server.
+        worker_id: String,
+    },
+    /// Not connected; this is why.
+    Waiting {
+        /// The text may name addresses: it is for the agent's own operator.
+        error: String,
+    },
+}
+
+/// Why a link ended for good.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The server was not reached, and reconnecting is off or makes no sense.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The relay closed the tunnel, and reconnecting is off.
+    #[error("the server closed the connection: {reason}")]
+    Closed {
+        /// What it said.
+        reason: String,
+    },
+    /// The connection broke, and reconnecting is off.
+    #[error("the connection to the server broke: {problem}; set RECONNECT=true to dial again")]
+    Lost {
+        /// How.
+        problem: String,
+    },
+}
+
+/// What an agent puts behind its link.
+pub struct LinkParts {
+    /// What it offers; changes are sent as they come.
+    pub offer: watch::Receiver<Offer>,
+    /// Answers the requests.
+    pub service: Arc<dyn AgentService>,
+    /// Gives the host's load for each heartbeat; must not block.
+    pub heartbeat: Arc<dyn Fn() -> Heartbeat + Send + Sync>,
+    /// Begins the end: running requests finish, then the link closes.
+    pub drain: DrainWatch,
+    /// Is told how the link is.
+    pub state: watch::Sender<LinkState>,
+}
+
+/// Keeps the link until the drain is over, or an error that is not tried again.
+pub async fn keep_connected(config: LinkConfig, parts: LinkParts) -> Result<(), LinkError> {
+    let session = Session {
+        identity: Arc::new(config.identity),
+        offer: parts.offer,
+        service: parts.service,
+        heartbeat: parts.heartbeat,
+        drain: parts.drain,
+        state: parts.state,
+        resume: Shared::default(),
+        heard: Shared::default(),
+    };
+    if config.key.is_some() && config.url.is_exposed() {
+        warn!(server = %config.url, "the client key crosses the network in the clear: use wss://");
+    }
+    let mut backoff = Backoff::new(RECONNECT);
+    loop {
+        session.state.send_replace(LinkState::Connecting);
+        let started = Instant::now();
+        let dialing = dial(&config.url, &config.connect, config.key.as_ref());
+        let dialed = tokio::select! {
+            dialed = dialing => dialed,
+            () = session.drain.draining() => return Ok(()),
+        };
+        let (error, wait) = match dialed {
+            Ok(io) => match once(io, &session).await {
+                Ended::Drained => return Ok(()),
+                ended => {
+                    if started.elapsed() >= STABLE_AFTER {
+                        backoff.reset();
+                    }
+                    let wait = wait_after(&ended, &mut backoff);
+                    (LinkError::from(ended), wait)
+                }
+            },
+            Err(error @ DialError::Unauthorized { .. }) => (error.into(), UNAUTHORIZED_WAIT),
+            Err(error) => (error.into(), backoff.next_wait()),
+        };
+        let text = full_text(&error);
+        session.state.send_replace(LinkState::Waiting { error: text.clone() });
+        if !config.reconnect {
+            return Err(error);
+        }
+        warn!(error = text, wait_ms = wait.as_millis() as u64, "not connected, trying again");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = session.drain.draining() => return Ok(()),
+        }
+    }
+}
+
+async fn once(io: Pin<Box<dyn Io>>, session: &Session) -> Ended {
+    let ended = serve(io, session).await;
+    if let Ended::Bye { code: ByeCode::Replaced, .. } = ended {
+        // Whoever took the place holds the token now.
+        *session.resume.lock() = None;
+    }
+    info!(?ended, "disconnected");
+    ended
+}
+
+fn wait_after(ended: &Ended, backoff: &mut Backoff) -> Duration {
+    match ended {
+        Ended::Bye { code, .. } if code.is_restart() => {
+            backoff.reset();
+            RESTART_WAIT + Duration::from_millis(fastrand::u64(..500))
+        }
+        _ => backoff.next_wait(),
+    }
+}
+
+impl From<Ended> for LinkError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Bye { reason, .. } => Self::Closed { reason },
+            Ended::Lost(problem) => Self::Lost { problem },
+            Ended::Drained => Self::Closed { reason: "drained".to_owned() },
+        }
+    }
+}
+
+/// The error with its causes, in one line.
+fn full_text(error: &LinkError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,166 @@
+//! The server's end: takes an agent's upgrade, speaks as the HTTP/2 client.
+
+mod accept;
+mod control;
+mod owner;
+mod pump;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use nfrx_spi::{
+    Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, RequestContext, Spawner,
+    Tunnel, WorkerIntake,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use pump::Call;
+
+/// Calls that may wait for the tunnel's task to look.
+const INBOX: usize = 64;
+
+/// How tunnels behave.
+#[derive(Debug, Clone)]
+pub struct TunnelSettings {
+    /// How often agents show that they live, and are asked.
+    pub heartbeat: Duration,
+    /// After how much silence a tunnel is taken for lost.
+    pub expiry: Duration,
+    /// How long an agent may take to register.
+    pub register_max: Duration,
+    /// How long a reader may take nothing while there is something for it.
+    pub stall_max: Duration,
+}
+
+impl Default for TunnelSettings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(5),
+            expiry: Duration::from_secs(15),
+            register_max: Duration::from_secs(10),
+            stall_max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl TunnelSettings {
+    /// The server's settings, where they say anything.
+    pub fn from_options(options: &Options) -> Self {
+        let or = |set: Duration, default| if set.is_zero() { default } else { set };
+        let default = Self::default();
+        Self {
+            heartbeat: or(options.agent_heartbeat_interval, default.heartbeat),
+            expiry: or(options.agent_heartbeat_expiry, default.expiry),
+            ..default
+        }
+    }
+}
+
+/// Takes the upgrades of agents and brings their workers to a plugin.
+pub struct Acceptor {
+    parts: Arc<Parts>,
+}
+
+/// What all tunnels of a plugin share.
+struct Parts {
+    settings: TunnelSettings,
+    intake: Arc<dyn WorkerIntake>,
+    spawner: Arc<dyn Spawner>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Acceptor {
+    /// For the workers of one plugin; `spawner` owns the tunnels' tasks.
+    pub fn new(
+        settings: TunnelSettings,
+        intake: Arc<dyn WorkerIntake>,
+        spawner: Arc<dyn Spawner>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { parts: Arc::new(Parts { settings, intake, spawner, clock }) }
+    }
+
+    /// Answers an agent's upgrade request (worker protocol §1) and, with a 101, starts the
+    /// tunnel. Who may ask is the route's matter.
+    pub fn upgrade(&self, request: Request<Body>, context: RequestContext) -> HandlerResult {
+        accept::upgrade(&self.parts, request, context)
+    }
+}
+
+/// A tunnel as the pool sees it.
+struct Handle {
+    inbox: mpsc::Sender<Call>,
+    orders: watch::Sender<Orders>,
+    pulse: Arc<Pulse>,
+}
+
+/// What the tunnel's task was told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Orders {
+    drain: bool,
+    close: Option<CloseReason>,
+}
+
+/// Signs of life. Times in microseconds of the clock; zero for none.
+struct Pulse {
+    clock: Arc<dyn Clock>,
+    seen: AtomicU64,
+    round_trip: AtomicU64,
+}
+
+impl Pulse {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        let pulse = Self { clock, seen: AtomicU64::new(0), round_trip: AtomicU64::new(0) };
+        pulse.beat();
+        pulse
+    }
+
+    /// Something came.
+    fn beat(&self) {
+        let now = self.clock.now().since(Moment::default());
+        self.seen.store(now.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn seen(&self) -> Moment {
+        Moment::from_start(Duration::from_micros(self.seen.load(Ordering::Relaxed)))
+    }
+
+    fn silence(&self) -> Duration {
+        self.clock.now().since(self.seen())
+    }
+}
+
+impl Tunnel for Handle {
+    fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        let inbox = self.inbox.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            inbox.send(Call { request, answer }).await.map_err(|_| CallError::Lost)?;
+            answered.await.unwrap_or(Err(CallError::Lost))
+        })
+    }
+
+    fn last_seen(&self) -> Moment {
+        self.pulse.seen()
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        let micros = self.pulse.round_trip.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    fn carrier(&self) -> &'static str {
+        crate::SUBPROTOCOL
+    }
+
+    fn drain(&self) {
+        self.orders.send_modify(|orders| orders.drain = true);
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.orders.send_modify(|orders| orders.close = orders.close.or(Some(reason)));
+    }
+}

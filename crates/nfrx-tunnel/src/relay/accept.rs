@@ -1,0 +1,94 @@
+//! An agent's upgrade request: judged, answered, handed to a task.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use nfrx_spi::{ApiError, Body, HandlerResult, RequestContext, Upgrade};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::debug;
+
+use super::{Parts, owner};
+use crate::SUBPROTOCOL;
+
+pub(super) fn upgrade(
+    parts: &Arc<Parts>,
+    mut request: Request<Body>,
+    context: RequestContext,
+) -> HandlerResult {
+    if let Some(refusal) = refusal(&request) {
+        return refusal;
+    }
+    let (Some(upgrade), Some(key)) =
+        (request.extensions_mut().remove::<Upgrade>(), request.headers().get(header::SEC_WEBSOCKET_KEY))
+    else {
+        return Err(ApiError::Internal);
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    let shared = Arc::clone(parts);
+    let caller = context.caller;
+    parts.spawner.spawn(
+        "tunnel",
+        Box::pin(async move {
+            match upgrade.stream().await {
+                Ok(io) => owner::run(shared, io, caller).await,
+                Err(error) => debug!(%error, "an agent left before its upgrade was done"),
+            }
+        }),
+    );
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    headers.insert(
+        header::SEC_WEBSOCKET_ACCEPT,
+        HeaderValue::from_str(&accept).map_err(|_| ApiError::Internal)?,
+    );
+    Ok(response)
+}
+
+/// The table of worker protocol §1. The login and the drain were judged before.
+fn refusal(request: &Request<Body>) -> Option<HandlerResult> {
+    let headers = request.headers();
+    let is_upgrade = holds(headers, header::CONNECTION, "upgrade")
+        && holds(headers, header::UPGRADE, "websocket")
+        && request.version() == Version::HTTP_11;
+    if !is_upgrade {
+        let text = "this address takes WebSocket upgrades of agents over HTTP/1.1 only\n";
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        return Some(Ok(response));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response = ApiError::BadRequest("only WebSocket version 13 is spoken here".to_owned())
+            .response(nfrx_spi::Dialect::Text);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Some(Ok(response));
+    }
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    if !matches!((keys.next(), keys.next()), (Some(key), None) if key.len() == 24) {
+        return Some(Err(ApiError::BadRequest(
+            "`Sec-WebSocket-Key` must be there once, 24 characters".to_owned(),
+        )));
+    }
+    if !holds(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        let text =
+            format!("this server speaks the WebSocket subprotocol `{SUBPROTOCOL}` only; update the agent");
+        return Some(Err(ApiError::BadRequest(text)));
+    }
+    None
+}
+
+/// Whether a list of words in headers of that name holds `word`, in any case.
+fn holds(headers: &HeaderMap, name: header::HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(word))
+}

@@ -1,0 +1,171 @@
+//! The control stream, from the relay's side: registration, then news both ways until
+//! the tunnel is to be closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::Request;
+use nfrx_spi::{Caller, CloseReason, Joined, Membership, Newcomer, Registration};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, info, warn};
+
+use super::{Handle, Orders, Parts, Pulse};
+use crate::control::{AgentMessage, ByeCode, Lines, PATH, RelayMessage, line};
+
+/// What the control stream works with.
+pub(super) struct Control {
+    pub(super) parts: Arc<Parts>,
+    pub(super) handle: Arc<Handle>,
+    pub(super) orders: watch::Receiver<Orders>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) caller: Caller,
+}
+
+/// Why the control stream ended without an order.
+#[derive(Debug, thiserror::Error)]
+enum ControlError {
+    #[error("the agent did not register in time")]
+    TooLate,
+    #[error("the agent's first message is no registration")]
+    NotRegistered,
+    #[error("the control stream broke")]
+    Broken(#[from] h2::Error),
+    #[error(transparent)]
+    TooLong(#[from] crate::control::LineTooLong),
+    #[error("the agent closed the control stream")]
+    Closed,
+}
+
+/// Keeps the control stream until the tunnel is to be closed; the goodbye is written when
+/// this returns.
+pub(super) async fn keep(mut control: Control, send: SendRequest<Bytes>) {
+    let opening = tokio::time::timeout(control.parts.settings.register_max, open(send));
+    let (mut stream, registration, resume) = match opening.await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return warn!(peer = %control.caller.ip(), %error, "an agent's registration failed"),
+        Err(_) => {
+            let error = ControlError::TooLate;
+            return warn!(peer = %control.caller.ip(), %error, "an agent's registration failed");
+        }
+    };
+    let newcomer =
+        Newcomer { registration, tunnel: control.handle.clone(), caller: control.caller.clone(), resume };
+    let joined = match control.parts.intake.join(newcomer) {
+        Ok(joined) => joined,
+        Err(refused) => {
+            warn!(peer = %control.caller.ip(), reason = %refused, "a worker was refused");
+            return stream.bye(ByeCode::Refused, &refused.to_string());
+        }
+    };
+    let Joined { worker_id, epoch, resume, membership } = joined;
+    let heartbeat_ms = control.parts.settings.heartbeat.as_millis() as u64;
+    stream.say(&RelayMessage::Welcome { worker_id: worker_id.clone(), epoch, resume, heartbeat_ms });
+    membership.open();
+    info!(worker = %worker_id, epoch, peer = %control.caller.ip(), "worker joined");
+    let reason = listen(&mut control, &mut stream, &*membership).await;
+    // First out of the pool, then the goodbye: nothing new is sent into a closing tunnel.
+    drop(membership);
+    info!(worker = %worker_id, epoch, reason = reason.as_str(), "worker left");
+    stream.bye(reason.into(), reason.as_str());
+}
+
+/// Opens the stream and reads the registration.
+async fn open(
+    send: SendRequest<Bytes>,
+) -> Result<(ControlStream, Registration, Option<String>), ControlError> {
+    let request = Request::post(format!("http://worker{PATH}")).body(()).map_err(|_| ControlError::Closed)?;
+    let mut send = send.ready().await?;
+    let (head, outgoing) = send.send_request(request, false)?;
+    let incoming = head.await?.into_body();
+    let mut stream = ControlStream { outgoing, incoming, lines: Lines::default() };
+    let first = stream.hear().await?;
+    match serde_json::from_slice(&first) {
+        Ok(AgentMessage::Register { registration, resume }) => Ok((stream, registration, resume)),
+        _ => Err(ControlError::NotRegistered),
+    }
+}
+
+/// News both ways, until there is a reason to close.
+async fn listen(
+    control: &mut Control,
+    stream: &mut ControlStream,
+    membership: &dyn Membership,
+) -> CloseReason {
+    let settings = &control.parts.settings;
+    let mut tick = interval((settings.expiry / 4).max(Duration::from_millis(1)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told_to_drain = false;
+    loop {
+        tokio::select! {
+            heard = stream.hear() => match heard {
+                Ok(text) => apply(&text, membership),
+                Err(ControlError::Closed) => return CloseReason::AgentLeft,
+                Err(error) => {
+                    debug!(%error, "control stream ended");
+                    return CloseReason::ProtocolError;
+                }
+            },
+            changed = control.orders.changed() => {
+                let orders = *control.orders.borrow_and_update();
+                if changed.is_err() {
+                    return CloseReason::Disconnected;
+                }
+                if let Some(reason) = orders.close {
+                    return reason;
+                }
+                if orders.drain && !std::mem::replace(&mut told_to_drain, true) {
+                    stream.say(&RelayMessage::Drain);
+                }
+            }
+            _ = tick.tick() => {
+                if control.pulse.silence() >= settings.expiry {
+                    return CloseReason::Expired;
+                }
+            }
+        }
+    }
+}
+
+/// Unknown messages are passed over, so that newer agents may say more.
+fn apply(text: &[u8], membership: &dyn Membership) {
+    match serde_json::from_slice(text) {
+        Ok(AgentMessage::StatusUpdate(update)) => membership.update(update),
+        Ok(AgentMessage::Heartbeat(heartbeat)) => membership.heartbeat(heartbeat),
+        Ok(AgentMessage::Register { .. }) => debug!("an agent registered twice on one tunnel"),
+        Err(error) => debug!(%error, "an agent's message was passed over"),
+    }
+}
+
+struct ControlStream {
+    outgoing: SendStream<Bytes>,
+    incoming: RecvStream,
+    lines: Lines,
+}
+
+impl ControlStream {
+    fn say(&mut self, message: &RelayMessage) {
+        // If it can't be sent the connection is over, which the reading finds out.
+        let _ = self.outgoing.send_data(line(message), false);
+    }
+
+    fn bye(mut self, code: ByeCode, reason: &str) {
+        let message = RelayMessage::Bye { code, reason: reason.to_owned() };
+        let _ = self.outgoing.send_data(line(&message), true);
+    }
+
+    /// The next line. Can be dropped while it waits.
+    async fn hear(&mut self) -> Result<Bytes, ControlError> {
+        loop {
+            if let Some(line) = self.lines.next()? {
+                return Ok(line);
+            }
+            let piece = self.incoming.data().await.ok_or(ControlError::Closed)??;
+            self.incoming.flow_control().release_capacity(piece.len())?;
+            self.lines.feed(&piece);
+        }
+    }
+}

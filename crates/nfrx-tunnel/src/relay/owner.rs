@@ -1,0 +1,151 @@
+//! The one task of a tunnel: it moves the bytes, carries the calls, and keeps the
+//! control stream. All of HTTP/2 happens here, so that what several streams have to say
+//! in one turn leaves in one write.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use h2::client::{Connection, SendRequest};
+use nfrx_spi::{BoxFuture, Caller, Io};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tracing::{debug, info};
+
+use super::control::{self, Control};
+use super::pump::{Call, pump};
+use super::stream::Buffer;
+use super::{Handle, INBOX, Orders, Parts, Pulse};
+use crate::limits;
+use crate::ws_io::WsIo;
+
+/// How long the goodbye may take to leave.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How often unread buffers are looked at.
+const STALL_TICK: Duration = Duration::from_secs(1);
+
+type Wire = WsIo<Pin<Box<dyn Io>>>;
+
+/// Runs a tunnel from the end of its upgrade to its own end.
+pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller) {
+    let pulse = Arc::new(Pulse::new(Arc::clone(&parts.clock)));
+    let heard = Arc::clone(&pulse);
+    let io = WsIo::new(io, Role::Server, Box::new(move || heard.beat())).await;
+    let handshake = limits::client().handshake(io);
+    let (send, mut connection) = match tokio::time::timeout(parts.settings.register_max, handshake).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return debug!(%error, "an agent's HTTP/2 handshake failed"),
+        Err(_) => return debug!("an agent's HTTP/2 handshake took too long"),
+    };
+    let ping = connection.ping_pong();
+    let (inbox_end, inbox) = mpsc::channel(INBOX);
+    let (orders_end, orders) = watch::channel(Orders::default());
+    let handle = Arc::new(Handle { inbox: inbox_end, orders: orders_end, pulse: Arc::clone(&pulse) });
+    let control = Control { parts: Arc::clone(&parts), handle, orders, pulse: Arc::clone(&pulse), caller };
+    let mut engine = Engine::new(connection, inbox, send.clone());
+    let buffers = Arc::clone(&engine.buffers);
+    // All of these run in this one task.
+    tokio::select! {
+        () = poll_fn(|cx| engine.poll(cx)) => info!("a tunnel broke"),
+        () = control::keep(control, send) => {}
+        () = measure(ping, parts.settings.heartbeat, &pulse) => {}
+        () = cut_stalled(&buffers, parts.settings.stall_max) => {}
+    }
+    engine.close().await;
+}
+
+/// Asks the agent for a sign of life now and then, and measures the round trip.
+async fn measure(ping: Option<h2::PingPong>, every: Duration, pulse: &Pulse) {
+    let Some(mut ping) = ping else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(every).await;
+        let sent = Instant::now();
+        if ping.ping(h2::Ping::opaque()).await.is_err() {
+            // The connection is over; whoever moves its bytes finds out.
+            return std::future::pending().await;
+        }
+        pulse.round_trip.store(sent.elapsed().as_micros().max(1) as u64, Ordering::Relaxed);
+    }
+}
+
+/// Cuts streams whose readers take nothing.
+async fn cut_stalled(buffers: &Buffers, limit: Duration) {
+    loop {
+        tokio::time::sleep(STALL_TICK).await;
+        let mut cut = 0;
+        lock(buffers).retain(|buffer| match buffer.upgrade() {
+            Some(buffer) => {
+                cut += u32::from(buffer.cut_if_stalled(limit));
+                true
+            }
+            None => false,
+        });
+        if cut > 0 {
+            info!(cut, "cut streams whose clients take nothing");
+        }
+    }
+}
+
+/// Moves bytes and carries calls.
+struct Engine {
+    connection: Connection<Wire, Bytes>,
+    inbox: mpsc::Receiver<Call>,
+    send: SendRequest<Bytes>,
+    pumps: FuturesUnordered<BoxFuture<'static, ()>>,
+    buffers: Buffers,
+}
+
+type Buffers = Arc<Mutex<Vec<Weak<Buffer>>>>;
+
+fn lock(buffers: &Buffers) -> MutexGuard<'_, Vec<Weak<Buffer>>> {
+    buffers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    fn new(
+        connection: Connection<Wire, Bytes>,
+        inbox: mpsc::Receiver<Call>,
+        send: SendRequest<Bytes>,
+    ) -> Self {
+        Self { connection, inbox, send, pumps: FuturesUnordered::new(), buffers: Buffers::default() }
+    }
+
+    /// One turn: new calls, what the streams have to say, then the wire, then what came
+    /// over it. `Ready` when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(Some(call)) = self.inbox.poll_recv(cx) {
+            let buffers = Arc::clone(&self.buffers);
+            let opened = move |buffer| lock(&buffers).push(buffer);
+            self.pumps.push(Box::pin(pump(self.send.clone(), call, opened)));
+        }
+        self.poll_pumps(cx);
+        if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
+            if let Err(error) = result {
+                debug!(%error, "a tunnel's connection failed");
+            }
+            return Poll::Ready(());
+        }
+        self.poll_pumps(cx);
+        Poll::Pending
+    }
+
+    fn poll_pumps(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(())) = self.pumps.poll_next_unpin(cx) {}
+    }
+
+    /// Fails what still runs, and lets the goodbye leave.
+    async fn close(self) {
+        let Self { connection, inbox, send, pumps, .. } = self;
+        drop((inbox, pumps, send));
+        // With nobody left to use it, the connection says that it goes and closes.
+        let _ = tokio::time::timeout(GOODBYE, connection).await;
+    }
+}

@@ -1,0 +1,212 @@
+//! One request in the tunnel, from the relay's side: its body goes out, its answer comes
+//! in. Runs inside the tunnel's task; dropping it resets the stream.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::{Request, Response, Uri, Version, uri};
+use http_body::Body as _;
+use nfrx_spi::{Body, BodyError, CallError};
+use tokio::sync::oneshot;
+
+use super::stream::{Buffer, End, StreamBody};
+use crate::headers::{self, ERROR};
+
+/// A request on its way into the tunnel.
+pub(super) struct Call {
+    pub(super) request: Request<Body>,
+    pub(super) answer: oneshot::Sender<Result<Response<Body>, CallError>>,
+}
+
+/// Ends the buffer when its pump ends, also when the tunnel drops it.
+struct Filling(Arc<Buffer>);
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.0.end(End::Broken(BodyError::Aborted));
+    }
+}
+
+/// Carries one request. `opened` is told of the buffer of its answer.
+pub(super) async fn pump(
+    send: SendRequest<Bytes>,
+    Call { request, mut answer }: Call,
+    opened: impl FnOnce(Weak<Buffer>),
+) {
+    let exchange = async {
+        let mut send = send.ready().await.map_err(|_| CallError::Lost)?;
+        let (request, body) = prepare(request)?;
+        let whole = body.is_end_stream();
+        let (response, upload) = send.send_request(request, whole).map_err(|_| CallError::Lost)?;
+        let mut upload = Upload::new(body, upload, whole);
+        let mut response = std::pin::pin!(response);
+        let head = poll_fn(|cx| {
+            if let Poll::Ready(result) = response.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(|error| call_error(&error)));
+            }
+            match upload.poll(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Pending,
+            }
+        })
+        .await?;
+        Ok((head, upload))
+    };
+    // A caller that left takes the stream with it, whatever it waits for.
+    let (head, upload) = tokio::select! {
+        biased;
+        () = answer.closed() => return,
+        result = exchange => match result {
+            Ok(opened) => opened,
+            Err(error) => {
+                let _ = answer.send(Err(error));
+                return;
+            }
+        },
+    };
+    let (mut parts, stream) = head.into_parts();
+    if let Some(code) = parts.headers.get(ERROR).and_then(|code| code.to_str().ok()) {
+        let _ = answer.send(Err(CallError::from_code(code)));
+        return;
+    }
+    headers::strip(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    if stream.is_end_stream() {
+        let _ = answer.send(Ok(Response::from_parts(parts, Body::empty())));
+        return;
+    }
+    let buffer = Arc::new(Buffer::default());
+    opened(Arc::downgrade(&buffer));
+    let filling = Filling(Arc::clone(&buffer));
+    let body = Body::stream(StreamBody::new(buffer));
+    if answer.send(Ok(Response::from_parts(parts, body))).is_ok() {
+        read(stream, upload, &filling.0).await;
+    }
+}
+
+/// The request as it crosses: a fixed authority, no header of a connection.
+fn prepare(request: Request<Body>) -> Result<(Request<()>, Body), CallError> {
+    let (mut parts, body) = request.into_parts();
+    headers::strip(&mut parts.headers);
+    parts.headers.remove(http::header::HOST);
+    parts.version = Version::HTTP_2;
+    let mut address = uri::Parts::default();
+    address.scheme = Some(uri::Scheme::HTTP);
+    address.authority = Some(uri::Authority::from_static("worker"));
+    address.path_and_query = parts.uri.path_and_query().cloned();
+    parts.uri = Uri::from_parts(address).map_err(|_| CallError::Refused)?;
+    Ok((Request::from_parts(parts, ()), body))
+}
+
+fn call_error(error: &h2::Error) -> CallError {
+    match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => CallError::Busy,
+        _ if error.is_reset() => CallError::Upstream,
+        _ => CallError::Lost,
+    }
+}
+
+/// Reads the answer to its end, as fast as it comes, while the upload goes on.
+async fn read(mut stream: RecvStream, mut upload: Upload, buffer: &Buffer) {
+    let end = poll_fn(|cx| {
+        let _ = upload.poll(cx);
+        let Some(taken) = buffer.poll_taken(cx.waker()) else { return Poll::Ready(None) };
+        if taken > 0 {
+            // Fails only when the stream is over, which the reading below finds out.
+            let _ = stream.flow_control().release_capacity(taken);
+        }
+        loop {
+            match stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
+                Poll::Ready(Some(Ok(bytes))) => buffer.push(bytes),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(End::Broken(body_error(&error)))),
+                Poll::Ready(None) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        stream.poll_trailers(cx).map(|trailers| {
+            Some(match trailers {
+                Ok(trailers) => match trailers.as_ref().and_then(|map| map.get(ERROR)) {
+                    Some(code) if code == "timeout" => End::Broken(BodyError::IdleTimeout),
+                    Some(_) => End::Broken(BodyError::Upstream),
+                    None => End::Whole,
+                },
+                Err(error) => End::Broken(body_error(&error)),
+            })
+        })
+    })
+    .await;
+    if let Some(end) = end {
+        buffer.end(end);
+    }
+}
+
+fn body_error(error: &h2::Error) -> BodyError {
+    if error.is_reset() && error.is_remote() { BodyError::Upstream } else { BodyError::Aborted }
+}
+
+/// A request's body on its way out.
+struct Upload {
+    body: Option<Body>,
+    stream: SendStream<Bytes>,
+    waiting: Bytes,
+}
+
+impl Upload {
+    fn new(body: Body, stream: SendStream<Bytes>, whole: bool) -> Self {
+        Self { body: (!whole).then_some(body), stream, waiting: Bytes::new() }
+    }
+
+    /// Sends as much as the agent takes; `Ready` when all is sent.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        while let Some(body) = &mut self.body {
+            if self.waiting.is_empty() {
+                match std::task::ready!(Pin::new(body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            self.waiting = data;
+                        }
+                        if self.body.as_ref().is_some_and(|body| body.is_end_stream())
+                            && self.waiting.is_empty()
+                        {
+                            return self.finish();
+                        }
+                        continue;
+                    }
+                    Some(Err(_)) => {
+                        self.body = None;
+                        self.stream.send_reset(h2::Reason::CANCEL);
+                        return Poll::Ready(Err(CallError::RequestBody));
+                    }
+                    None => return self.finish(),
+                }
+            }
+            self.stream.reserve_capacity(self.waiting.len());
+            match std::task::ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(0)) => {}
+                Some(Ok(room)) => {
+                    let piece = self.waiting.split_to(room.min(self.waiting.len()));
+                    let last = self.waiting.is_empty() && body.is_end_stream();
+                    if self.stream.send_data(piece, last).is_err() || last {
+                        self.body = None;
+                    }
+                }
+                // The agent wants no more of it; its answer says why.
+                Some(Err(_)) | None => self.body = None,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn finish(&mut self) -> Poll<Result<(), CallError>> {
+        self.body = None;
+        // An empty last frame is the only way to end a stream whose end came late.
+        let _ = self.stream.send_data(Bytes::new(), true);
+        Poll::Ready(Ok(()))
+    }
+}

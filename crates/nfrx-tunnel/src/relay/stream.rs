@@ -1,0 +1,191 @@
+//! An answer's bytes between the tunnel and whoever reads them.
+//!
+//! The tunnel's task reads each stream at once, so that HTTP/2 never holds small frames
+//! and one slow reader delays nobody. What the reader has not taken is kept here, merged;
+//! the window is given back only for what was taken, so it bounds this buffer.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use nfrx_spi::BodyError;
+use tokio::time::Instant;
+
+/// Taken bytes are given back to the sender in portions of this size.
+const RELEASE_BYTES: usize = 64 * 1024;
+
+/// Shared by the pump, which fills it, and the body, which empties it.
+#[derive(Debug, Default)]
+pub(super) struct Buffer(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// A piece that the reader was there for: handed on as it came.
+    piece: Bytes,
+    /// What came while the reader was behind. Merged, since a small piece would keep the
+    /// whole read buffer alive that it was cut from.
+    backlog: BytesMut,
+    /// Taken by the reader, not yet given back to the sender.
+    taken: usize,
+    /// Since when something waits for the reader.
+    waits_since: Option<Instant>,
+    end: Option<End>,
+    abandoned: bool,
+    reader: Option<Waker>,
+    pump: Option<Waker>,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Whole,
+    Broken(BodyError),
+}
+
+impl Buffer {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a piece from the tunnel.
+    pub(super) fn push(&self, bytes: Bytes) {
+        let mut state = self.lock();
+        if state.piece.is_empty() && state.backlog.is_empty() {
+            state.piece = bytes;
+            state.waits_since = Some(Instant::now());
+        } else {
+            let State { piece, backlog, .. } = &mut *state;
+            if !piece.is_empty() {
+                backlog.extend_from_slice(piece);
+                *piece = Bytes::new();
+            }
+            backlog.extend_from_slice(&bytes);
+        }
+        state.wake_reader();
+    }
+
+    /// Ends the stream; only the first end counts.
+    pub(super) fn end(&self, end: End) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.end = Some(end);
+            state.wake_reader();
+        }
+    }
+
+    /// For the pump: how many bytes may be given back, or `None` once the reader is gone
+    /// or the stream was ended from outside. Notes whom to wake when that changes.
+    pub(super) fn poll_taken(&self, waker: &Waker) -> Option<usize> {
+        let mut state = self.lock();
+        if state.abandoned || state.end.is_some() {
+            return None;
+        }
+        match &mut state.pump {
+            Some(noted) => noted.clone_from(waker),
+            None => state.pump = Some(waker.clone()),
+        }
+        Some(std::mem::take(&mut state.taken))
+    }
+
+    /// Cuts the stream if its reader took nothing for that long. Tells whether it did.
+    pub(super) fn cut_if_stalled(&self, limit: Duration) -> bool {
+        let mut state = self.lock();
+        let stalled = state.end.is_none() && state.waits_since.is_some_and(|since| since.elapsed() >= limit);
+        if stalled {
+            state.end = Some(End::Broken(BodyError::ReaderStalled));
+            state.piece = Bytes::new();
+            state.backlog = BytesMut::new();
+            state.wake_reader();
+            state.wake_pump();
+        }
+        stalled
+    }
+}
+
+impl State {
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn wake_pump(&mut self) {
+        if let Some(pump) = self.pump.take() {
+            pump.wake();
+        }
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        let bytes = if !self.piece.is_empty() {
+            std::mem::take(&mut self.piece)
+        } else if !self.backlog.is_empty() {
+            self.backlog.split().freeze()
+        } else {
+            return None;
+        };
+        self.waits_since = None;
+        self.taken += bytes.len();
+        if self.taken >= RELEASE_BYTES {
+            self.wake_pump();
+        }
+        Some(bytes)
+    }
+}
+
+/// The body of an answer. Dropping it before its end resets the stream.
+#[derive(Debug)]
+pub(super) struct StreamBody(Arc<Buffer>);
+
+impl StreamBody {
+    pub(super) fn new(buffer: Arc<Buffer>) -> Self {
+        Self(buffer)
+    }
+}
+
+impl http_body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut state = self.0.lock();
+        if let Some(bytes) = state.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match state.end.take() {
+            Some(End::Broken(error)) => {
+                state.end = Some(End::Whole);
+                Poll::Ready(Some(Err(error)))
+            }
+            Some(End::Whole) => {
+                state.end = Some(End::Whole);
+                Poll::Ready(None)
+            }
+            None => {
+                match &mut state.reader {
+                    Some(noted) => noted.clone_from(cx.waker()),
+                    None => state.reader = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let state = self.0.lock();
+        state.piece.is_empty() && state.backlog.is_empty() && matches!(state.end, Some(End::Whole))
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.abandoned = true;
+        state.wake_pump();
+    }
+}

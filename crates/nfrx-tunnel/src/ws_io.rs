@@ -1,0 +1,117 @@
+//! WebSocket binary messages as a byte stream.
+//!
+//! Writes are gathered and leave as one message when they are flushed: all frames that
+//! HTTP/2 writes in one turn share a message and a system call.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::limits::{MESSAGE_BYTES_MAX, WRITE_BYTES_MAX};
+
+/// The library's own buffers, which dominate the memory of an idle tunnel.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+
+/// A byte stream over a WebSocket.
+pub(crate) struct WsIo<S> {
+    socket: WebSocketStream<S>,
+    unread: Bytes,
+    gathered: BytesMut,
+    heard: Box<dyn Fn() + Send + Sync>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
+    /// Over a socket whose upgrade is done. `heard` is called whenever something
+    /// comes.
+    pub(crate) async fn new(io: S, role: Role, heard: Box<dyn Fn() + Send + Sync>) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(2 * MESSAGE_BYTES_MAX)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let socket = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
+        Self { socket, unread: Bytes::new(), gathered: BytesMut::new(), heard }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.gathered.is_empty() {
+            ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken)?;
+            let message = Message::Binary(self.gathered.split().freeze());
+            Pin::new(&mut self.socket).start_send(message).map_err(broken)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn broken(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        Error::ConnectionClosed | Error::AlreadyClosed => io::ErrorKind::BrokenPipe.into(),
+        other => io::Error::new(io::ErrorKind::InvalidData, other),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.unread.is_empty() {
+            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(message)) => {
+                    (self.heard)();
+                    match message {
+                        Message::Binary(bytes) => self.unread = bytes,
+                        Message::Close(_) => return Poll::Ready(Ok(())),
+                        Message::Text(_) => {
+                            return Poll::Ready(Err(io::Error::new(
+                                io::ErrorKind::InvalidData,
+                                "a text message",
+                            )));
+                        }
+                        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let length = self.unread.len().min(buf.remaining());
+        buf.put_slice(&self.unread[..length]);
+        self.unread.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gathered.len() >= WRITE_BYTES_MAX {
+            ready!(self.poll_send(cx))?;
+        }
+        let length = bytes.len().min(WRITE_BYTES_MAX);
+        self.gathered.extend_from_slice(&bytes[..length]);
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        match ready!(Pin::new(&mut self.socket).poll_close(cx)) {
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) | Ok(()) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(broken(error))),
+        }
+    }
+}
