@@ -119,6 +119,8 @@ pub(crate) struct State {
     /// Counts changes of the set of offered labels.
     version: u64,
     candidates: HashMap<Arc<str>, Candidates>,
+    /// Whether workers stand in the levels of [`ANY`]: only once a request may ask there.
+    any_indexed: bool,
 
     lines: Slab<Line>,
     line_keys: HashMap<LineKey, u32>,
@@ -158,6 +160,7 @@ impl State {
             seen: HashMap::new(),
             version: 0,
             candidates: HashMap::new(),
+            any_indexed: false,
             lines: Slab::default(),
             line_keys: HashMap::new(),
             targets: HashMap::new(),

@@ -175,6 +175,10 @@ impl http_body::Body for FakeBody {
             None => Poll::Ready(None),
         }
     }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Tunnel for FakeTunnel {

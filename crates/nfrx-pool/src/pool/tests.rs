@@ -321,7 +321,6 @@ fn a_newer_connection_with_the_token_wins_and_the_older_ones_end_touches_nothing
     assert!(poll(&mut waits).is_pending(), "an operator's hold survives");
     pool.undrain_worker("a");
     let Poll::Ready(Ok(slot)) = poll(&mut waits) else { panic!("the new connection has a slot") };
-    // Seen to fail: with keys compared without their epoch.
     drop((old, old_slot));
     assert!(pool.has_worker("a"));
     assert_eq!(pool.in_flight("a"), 1);
@@ -342,6 +341,7 @@ fn an_id_in_use_is_refused_to_whoever_cannot_show_that_it_is_the_same_agent() {
         ("v1", "v1", None, Takeover::Resume, true),
         ("v1", "v1", None, Takeover::Refuse, false),
     ];
+    // Seen to fail: with every token taken for the right one.
     for (held_by, asked_by, shown, takeover, granted) in cases {
         let bench = Bench::with(|config| config.takeover = *takeover);
         let (first, second) = (FakeTunnel::new(held_by), FakeTunnel::new(asked_by));

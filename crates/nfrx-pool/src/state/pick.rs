@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{ANY, Levels, State, TakeError, Ticket, Wish, WorkerKey};
 use crate::worker::Worker;
 
-/// How many wanted labels are remembered with what suits them.
+/// How many wanted labels are remembered with what suits them, besides twice as many as
+/// are offered: finding out again costs a look at each offered label.
 const CANDIDATES_MAX: usize = 4096;
 
 /// The offered labels that suit a wanted one, best score first.
@@ -18,8 +19,13 @@ pub(super) struct Candidates {
 impl State {
     /// Takes a slot on the best worker, or says why there is none. Never waits.
     pub(crate) fn take(&mut self, wish: Wish<'_>) -> Result<(WorkerKey, Arc<Worker>), TakeError> {
-        self.learn(wish.label);
-        let Some(known) = self.candidates.get(wish.label) else { return Err(TakeError::NoWorker) };
+        let known = match self.candidates.get(wish.label) {
+            Some(known) if known.version == self.version => known,
+            _ => {
+                self.learn(wish.label);
+                self.candidates.get(wish.label).ok_or(TakeError::NoWorker)?
+            }
+        };
         let found = match wish.worker {
             None => known.groups.iter().find_map(|group| self.least_busy(group, wish.exclude)),
             Some(id) => self.ids.get(id).copied().filter(|at| {
@@ -106,7 +112,8 @@ impl State {
             return;
         }
         entry.indexed = true;
-        for (nth, offer) in (0..).zip(&mut entry.labels) {
+        let skipped = usize::from(!self.any_indexed);
+        for (nth, offer) in (0..).zip(&mut entry.labels).skip(skipped) {
             let place = super::Place { worker: at, nth };
             offer.position = self.labels[offer.label].free.put(entry.in_flight, place);
         }
@@ -118,7 +125,8 @@ impl State {
             return;
         }
         let level = self.workers[at].in_flight;
-        for nth in 0..self.workers[at].labels.len() {
+        let skipped = usize::from(!self.any_indexed);
+        for nth in skipped..self.workers[at].labels.len() {
             let offer = &self.workers[at].labels[nth];
             let (label, position) = (offer.label, offer.position);
             if let Some(moved) = self.labels[label].free.take_out(level, position) {
@@ -155,17 +163,32 @@ impl State {
             return;
         }
         let groups = self.groups_for(wanted);
+        if groups.iter().flatten().any(|label| *label == ANY) {
+            self.index_any();
+        }
         if groups.is_empty() {
             // Nobody serves it: not kept, or clients could fill the cache with nonsense.
             self.candidates.remove(wanted);
         } else if let Some(known) = self.candidates.get_mut(wanted) {
             *known = Candidates { version, groups };
         } else {
-            if self.candidates.len() >= CANDIDATES_MAX {
+            if self.candidates.len() >= CANDIDATES_MAX + 2 * self.labels.len() {
                 self.candidates.clear();
             }
             self.candidates.insert(Arc::from(wanted), Candidates { version, groups });
         }
+    }
+
+    /// From here on workers are found under [`ANY`], too. Before that, every worker is
+    /// spared the cost of standing there.
+    fn index_any(&mut self) {
+        if self.any_indexed {
+            return;
+        }
+        let all: Vec<u32> = self.workers.iter().map(|(at, _)| at).collect();
+        all.iter().for_each(|at| self.take_from_index(*at));
+        self.any_indexed = true;
+        all.iter().for_each(|at| self.put_in_index(*at));
     }
 
     fn groups_for(&self, wanted: &str) -> Vec<Vec<u32>> {
