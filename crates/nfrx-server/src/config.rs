@@ -148,10 +148,14 @@ impl ServerConfig {
     }
 
     /// The configuration that these options say: the server's own are in `group`,
-    /// declared by [`core_specs`]; each of `plugins` is a group of its own.
+    /// declared by [`core_specs`]; each of `plugins` is a group of its own. Logs a
+    /// warning about settings that have no effect yet.
     pub fn from_options(loaded: &Loaded, group: &str, plugins: &[&str]) -> Result<Self, OptionError> {
         let options = loaded.group(group);
         let listen = specs::listen(&options)?;
+        if !options.text("redis_addr").is_empty() {
+            tracing::warn!("REDIS_ADDR has no effect: there is nothing to share yet");
+        }
         Ok(Self {
             listen,
             metrics: specs::metrics(&options, listen)?,

@@ -19,9 +19,6 @@ use crate::config::{PluginChoice, ServerConfig};
 use crate::error::StartError;
 use state::PluginState;
 
-/// How long plugins may take to close what they hold.
-const STOP_TIME_MAX: Duration = Duration::from_secs(5);
-
 /// The plugins of this process.
 pub(crate) struct Host {
     built: Vec<Built>,
@@ -130,13 +127,13 @@ impl Host {
         }
     }
 
-    /// Nobody is served any more. Bounded: a plugin that hangs is left behind.
-    pub(crate) async fn stop(&self) {
+    /// Nobody is served any more. Bounded: a plugin that takes longer is left behind.
+    pub(crate) async fn stop(&self, time_max: Duration) {
         let stopping = join_all(self.built.iter().map(|built| async {
             built.plugin.stop().await;
             debug!(plugin = built.descriptor.id, "plugin stopped");
         }));
-        if tokio::time::timeout(STOP_TIME_MAX, stopping).await.is_err() {
+        if tokio::time::timeout(time_max, stopping).await.is_err() {
             warn!("a plugin did not stop in time");
         }
     }

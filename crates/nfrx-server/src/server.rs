@@ -24,8 +24,10 @@ use crate::telemetry::Telemetry;
 
 /// How often files of keys are looked at.
 const KEYS_EVERY: Duration = Duration::from_secs(2);
-/// How long connections may take to close once their requests have ended.
+/// How long plugins, connections and tasks may each take to close.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+/// The same for plugins after the second signal: time to say goodbye, no more.
+const CUT_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// A server whose plugins are built and whose ports are open, and which serves nobody
 /// yet.
@@ -151,10 +153,11 @@ impl Server {
         if is_cut {
             warn!(in_flight = self.shared.in_flight.now(), "told again to stop, cutting what is left");
         }
-        let grace = if is_cut { Duration::ZERO } else { CLOSE_TIME_MAX };
+        let (grace, goodbye) =
+            if is_cut { (Duration::ZERO, CUT_TIME_MAX) } else { (CLOSE_TIME_MAX, CLOSE_TIME_MAX) };
         let closing = async {
             // Plugins say goodbye to their workers while connections still stand.
-            self.host.stop().await;
+            self.host.stop(goodbye).await;
             self.doors.finish(Some(grace)).await;
             self.tasks.finish(Some(grace)).await;
         };

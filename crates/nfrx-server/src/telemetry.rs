@@ -30,7 +30,7 @@ pub(crate) enum Bound {
     BodyBytes,
     /// 408: the body was silent for too long.
     BodySilence,
-    /// 401 and 403.
+    /// 401.
     Login,
     /// 429.
     LoginRate,

@@ -20,6 +20,9 @@ pub(crate) struct Peer {
     pub(crate) client: IpAddr,
     /// Whether the socket's other end is a trusted proxy.
     pub(crate) trusted: bool,
+    /// Whether somebody stands between whom we don't trust: a proxy that says it is
+    /// one, and brings strangers from its own address.
+    pub(crate) is_relayed: bool,
     /// Whether the client is on this machine.
     pub(crate) is_local: bool,
     /// Whether `Host` is a name that no stranger's page can have in a browser here: an
@@ -49,9 +52,9 @@ impl Proxies {
         let forwarded = headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED);
         let named = if trusted { self.nearest_stranger(headers) } else { None };
         let client = named.unwrap_or(socket);
-        // A proxy on this machine that we don't trust brings strangers from loopback.
-        let is_local = client.is_loopback() && (named.is_some() || !forwarded);
-        Peer { address, client, trusted, is_local, host_is_private: self.is_private(host) }
+        let is_relayed = forwarded && named.is_none();
+        let is_local = client.is_loopback() && !is_relayed;
+        Peer { address, client, trusted, is_relayed, is_local, host_is_private: self.is_private(host) }
     }
 
     /// Drops what only a trusted proxy may say, so that no handler believes a stranger.

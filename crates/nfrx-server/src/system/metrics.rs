@@ -28,7 +28,7 @@ pub(super) fn routes(router: &mut Router, registry: &Arc<Registry>, shared: &Arc
 
 fn judge(shared: &Shared, request: &Request<Body>) -> Result<(), ApiError> {
     let peer = request.extensions().get::<Peer>().ok_or(ApiError::Internal)?;
-    if is_private(peer.client) && (peer.is_local || !peer.client.is_loopback()) {
+    if is_private(peer.client) && !peer.is_relayed {
         return Ok(());
     }
     shared.gate.judge(Access::Client, "", peer, request.headers()).map(drop)

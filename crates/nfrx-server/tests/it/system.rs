@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::get;
 use crate::fake::{Fake, Wires};
-use crate::world::{LOCAL, REMOTE, World, fakes, header, with_keys};
+use crate::world::{LOCAL, REMOTE, World, fakes, header, request, with_keys};
 
 #[tokio::test(start_paused = true)]
 async fn a_watcher_gets_a_snapshot_at_once_and_one_every_two_seconds() {
@@ -57,6 +57,9 @@ async fn state_descriptors_views_and_roots_keep_the_contracts_shapes() {
 #[tokio::test(start_paused = true)]
 async fn metrics_are_for_private_peers_and_key_holders() {
     let world = World::new(with_keys());
+    let relayed = request("GET", "/metrics", &[("x-forwarded-for", "8.8.8.8")], "");
+    // Seen to fail: with any private peer let in, a proxy among them.
+    assert_eq!(world.ask("10.1.2.3:1", relayed).await.status(), 401);
     for (peer, key, status) in [
         (LOCAL, None, 200),
         ("10.1.2.3:1", None, 200),
