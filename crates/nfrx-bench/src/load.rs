@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::figure::{Figure, Work};
 use crate::http::{Answered, Piece};
+use crate::machine;
 use crate::process::{Process, Usage};
 use crate::target::Target;
 
@@ -45,6 +46,8 @@ pub(crate) struct Observed {
 pub(crate) struct Snapshot {
     pub(crate) at: Instant,
     pub(crate) counts: Counts,
+    /// What all cores have worked, for us or others.
+    pub(crate) machine: Duration,
     /// By role: what the target's processes, the backend (`sim`) and we (`driver`) have used.
     pub(crate) usage: Vec<(&'static str, Usage)>,
 }
@@ -139,7 +142,8 @@ impl Meter<'_> {
         for process in &self.target.processes {
             usage.push((process.role(), process.usage()?));
         }
-        Ok(Snapshot { at: Instant::now(), counts: self.tally.borrow().counts, usage })
+        let counts = self.tally.borrow().counts;
+        Ok(Snapshot { at: Instant::now(), counts, machine: machine::busy()?, usage })
     }
 
     /// Waits for the window and takes the snapshots at its two ends.

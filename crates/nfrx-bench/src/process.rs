@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use self::usage::Usage;
+pub(crate) use self::usage::{Usage, ticks_per_second};
 
 /// What is shown of a log when its process failed.
 const LOG_LINES: usize = 12;

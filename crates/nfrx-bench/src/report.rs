@@ -100,6 +100,10 @@ impl Report<'_> {
             "{}\n{}. Medians, ± half the distance between the extremes; × is relative to {REFERENCE}, round by round.\n",
             self.machine, self.terms
         );
+        if let Some(others) = self.results.overall("others_cores") {
+            text +=
+                &format!("Meanwhile others used {:.2} cores, {:.2} at most.\n", others.median, others.most);
+        }
         for figure in FIGURES.iter().filter(|figure| self.results.has(figure)) {
             text += &self.figure(figure);
         }

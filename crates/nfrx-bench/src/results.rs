@@ -78,6 +78,12 @@ impl Results {
         Summary::new(ratios.collect())
     }
 
+    /// A metric over everything measured.
+    pub(crate) fn overall(&self, metric: &str) -> Option<Summary> {
+        let readings = self.runs.iter().filter_map(|run| run.outcome.as_ref().ok());
+        Summary::new(readings.filter_map(|reading| reading.get(metric).copied()).collect())
+    }
+
     /// Every metric of a target, for the file.
     pub(crate) fn summaries(&self, figure: &str, target: &str) -> BTreeMap<&str, Summary> {
         let readings = self.of(figure, target).filter_map(|run| run.outcome.as_ref().ok());

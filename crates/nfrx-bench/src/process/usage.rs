@@ -75,7 +75,7 @@ fn rss_kib(status: &str) -> Option<u64> {
 }
 
 /// The unit of times in `/proc`, which the kernel tells each process at its start.
-fn ticks_per_second() -> Result<u64> {
+pub(crate) fn ticks_per_second() -> Result<u64> {
     const AT_CLKTCK: usize = 17;
     let auxv = fs::read("/proc/self/auxv").context("cannot read the kernel's clock tick")?;
     let (words, _) = auxv.as_chunks::<{ size_of::<usize>() }>();

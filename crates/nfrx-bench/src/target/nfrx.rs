@@ -16,7 +16,7 @@ pub(crate) async fn nfrx(program: &Path, backend: &Backend, folder: &Path) -> Re
     let addr = free_addr()?;
     let mut server = Command::new(program);
     server.arg("server").env_clear().env("HOME", folder).env("LOG_LEVEL", "warn");
-    server.env("LISTEN_ADDR", addr.to_string()).env("PORT", addr.port().to_string());
+    server.env("LISTEN_ADDR", addr.to_string());
     server.env("API_KEY", KEY).env("CLIENT_KEY", KEY);
     let mut agent = Command::new(program);
     agent.arg("llm").env_clear().env("HOME", folder).env("LOG_LEVEL", "warn");
