@@ -5,6 +5,7 @@
 //! An agent of a kind (such as `nfrx_llm::agent`) adds how its backend is probed, which
 //! paths may pass, and its own options.
 
+mod agent;
 mod backend_key;
 mod base_url;
 pub mod client;
@@ -12,9 +13,9 @@ mod config;
 mod host;
 mod probe;
 mod proxy;
-pub mod service;
 mod status;
 
+pub use agent::{Agent, AgentParts};
 pub use backend_key::{BackendKey, BackendKeyError};
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use config::{AgentConfig, agent_specs, option_error};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nfrx_runtime::DrainWatch;
 use nfrx_runtime::backoff::{Backoff, RECONNECT};
 use nfrx_spi::{BoxFuture, WorkerStatus};
+use nfrx_tunnel::Offer;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -184,17 +185,4 @@ fn labels_that_fit(models: Vec<String>) -> Vec<String> {
         warn!(offered = fitting.len(), found = all, "the backend has more models than an offer holds");
     }
     fitting
-}
-
-/// What the agent offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Labels.
-    pub models: Vec<String>,
-    /// Slots.
-    pub max_concurrency: u32,
-    /// For display.
-    pub status: WorkerStatus,
-    /// Facts about host and backend.
-    pub agent_config: BTreeMap<String, String>,
 }

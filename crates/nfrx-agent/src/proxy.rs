@@ -12,12 +12,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::service::AgentService;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use nfrx_runtime::DrainWatch;
 use nfrx_spi::{Body, BodyError, BoxFuture, CallError};
+use nfrx_tunnel::AgentService;
 use tracing::debug;
 
 pub use allow::AllowList;

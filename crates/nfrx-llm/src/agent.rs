@@ -12,12 +12,46 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use http::Method;
-use nfrx_agent::AllowList;
+use nfrx_agent::client::{BackendClient, ClientError};
+use nfrx_agent::{Agent, AgentConfig, AgentParts, AllowList};
+use nfrx_tunnel::DialError;
 
 pub use backend::{ApiStyle, LlmBackend};
 pub use detect::{Candidate, Detected, detect, local_engines};
 pub use options::{LlmConfig, llm_agent_specs};
+
+/// Why an agent could not be made of its options.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The server's address can't be used.
+    #[error(transparent)]
+    Server(#[from] DialError),
+    /// The backend's address can't be used.
+    #[error("the backend's address can't be used")]
+    Backend(#[from] ClientError),
+}
+
+/// The agent that fronts the runtime of `llm`.
+pub fn agent(config: AgentConfig, llm: &LlmConfig) -> Result<Agent, AgentError> {
+    let client = BackendClient::new(llm.base.clone(), config.request_timeout)?;
+    agent_with(config, llm, client)
+}
+
+/// The same with a client of the caller's, as tests have it.
+pub fn agent_with(config: AgentConfig, llm: &LlmConfig, client: BackendClient) -> Result<Agent, AgentError> {
+    let backend = Arc::new(LlmBackend::new(client.clone(), llm));
+    let parts = AgentParts {
+        client,
+        key: llm.key.clone(),
+        backend,
+        allowed: allowed(),
+        poll_interval: llm.poll_interval,
+    };
+    Ok(Agent::new(config, parts)?)
+}
 
 /// The paths of an OpenAI-compatible runtime that a relay may ask for.
 pub fn allowed() -> AllowList {

@@ -1,3 +1,7 @@
-//! LLM runtimes behind nfrx. The agent half fronts one; see [`agent`].
+//! LLM runtimes behind nfrx: the server half offers an OpenAI-compatible API over a pool
+//! of agents, the agent half fronts one runtime; see [`agent`].
 
 pub mod agent;
+mod server;
+
+pub use server::LlmFactory;

@@ -27,10 +27,10 @@ pub enum ApiError {
     #[error("404 page not found")]
     NotFound,
     /// 404: no connected worker serves what was asked for.
-    #[error("no worker")]
+    #[error("no connected worker serves what was asked for")]
     NoWorker,
     /// 404: no connected worker offers this model (`GET models/{id}`).
-    #[error("model not found")]
+    #[error("no connected worker offers this model")]
     ModelNotFound,
     /// 408: the client took too long to send its request.
     #[error("the request did not arrive in time")]
@@ -150,9 +150,9 @@ impl ApiError {
     /// the contract has it and a person still reads what to do.
     pub fn response(&self, dialect: Dialect) -> Response<Body> {
         let mut response = match dialect {
-            Dialect::Contract if self.is_text_in_contract() => text(self.contract_text()),
+            Dialect::Contract if self.is_text_in_contract() => text(self.text()),
             Dialect::Contract | Dialect::Json => json(serde_json::json!({ "error": self.code() })),
-            Dialect::Text => text(&self.to_string()),
+            Dialect::Text => text(self.text()),
             Dialect::OpenAi => json(self.open_ai()),
         };
         *response.status_mut() = self.status();
@@ -185,11 +185,14 @@ impl ApiError {
         matches!(self, Self::BadRequest(_) | Self::NotFound | Self::NoWorker)
     }
 
-    fn contract_text(&self) -> &str {
+    /// The error as text: sentences of the contract where it has one, else what a
+    /// person should know, else the code.
+    fn text(&self) -> &str {
         match self {
-            Self::BadRequest(why) => why,
+            Self::BadRequest(why) | Self::Unauthorized(why) | Self::Forbidden(why) => why,
             Self::NotFound => "404 page not found",
-            _ => "no worker",
+            Self::NoWorker => "no worker",
+            other => other.code(),
         }
     }
 }

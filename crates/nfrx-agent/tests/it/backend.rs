@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use nfrx_agent::service::AgentService;
+use nfrx_tunnel::AgentService;
 
 /// Anything that is not there by then never comes.
 const PATIENCE: Duration = Duration::from_secs(100);

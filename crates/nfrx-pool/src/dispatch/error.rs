@@ -77,7 +77,7 @@ pub(super) fn body_code(error: &BodyError) -> Option<&'static str> {
 pub(super) fn status_code(status: http::StatusCode) -> &'static str {
     match status.as_u16() {
         ..400 => "",
-        400..500 => "status_4xx",
-        _ => "status_5xx",
+        400..500 => "http_4xx",
+        _ => "http_5xx",
     }
 }

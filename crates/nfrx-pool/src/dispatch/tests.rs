@@ -167,7 +167,7 @@ fn an_upstreams_status_is_an_answer() {
     let mut answer = now(bench.pool.dispatch(work(&bench.pool)).run()).unwrap();
     assert_eq!((answer.status().as_u16(), read(answer.body_mut()).0.as_str()), (500, "no"));
     assert_eq!(workers[0].1.calls() + workers[1].1.calls(), 1);
-    assert_eq!(series(&bench, "nfrx_request_completed_total success=false error_code=status_5xx"), 1.0);
+    assert_eq!(series(&bench, "nfrx_request_completed_total success=false error_code=http_5xx"), 1.0);
 }
 
 #[test]

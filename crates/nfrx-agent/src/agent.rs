@@ -1,0 +1,171 @@
+//! An agent from its first probe to its last request.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nfrx_runtime::{Drain, build_info};
+use nfrx_tunnel::{
+    Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer, ServerUrl, TcpConnect,
+    keep_connected,
+};
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::client::BackendClient;
+use crate::probe::Prober;
+use crate::{
+    AgentConfig, AllowList, Backend, BackendKey, BackendProxy, Ceiling, HostMonitor, ProxyParts, StatusBoard,
+    host_facts,
+};
+
+/// The longest probe (worker protocol §9.2).
+const PROBE_MAX: Duration = Duration::from_secs(10);
+
+/// What an agent is made of, besides its configuration.
+pub struct AgentParts {
+    /// Speaks to the backend.
+    pub client: BackendClient,
+    /// The backend's key, if it wants one.
+    pub key: Option<BackendKey>,
+    /// Asks the backend what it has.
+    pub backend: Arc<dyn Backend>,
+    /// What may pass.
+    pub allowed: AllowList,
+    /// The time between a good probe and the next.
+    pub poll_interval: Duration,
+}
+
+/// One agent in front of one backend.
+pub struct Agent {
+    config: AgentConfig,
+    parts: AgentParts,
+    url: ServerUrl,
+    connect: Arc<dyn Connect>,
+    status: StatusBoard,
+}
+
+impl Agent {
+    /// Nothing is probed or dialed before [`Agent::run`].
+    pub fn new(config: AgentConfig, parts: AgentParts) -> Result<Self, DialError> {
+        let url = ServerUrl::parse(&config.server_url)?;
+        let connect = Arc::new(TcpConnect::new(&url, None)?);
+        Ok(Self { config, parts, url, connect, status: StatusBoard::new() })
+    }
+
+    /// Dials by other means, as tests do.
+    pub fn with_connect(mut self, connect: Arc<dyn Connect>) -> Self {
+        self.connect = connect;
+        self
+    }
+
+    /// What the agent knows of itself, before and while it runs.
+    pub fn status(&self) -> StatusBoard {
+        self.status.clone()
+    }
+
+    /// Probes the backend, keeps the tunnel, answers its requests. After `stop` it takes
+    /// nothing new and ends when what runs has ended, or the drain timeout is over.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), LinkError> {
+        let drain = Drain::new();
+        let (offer, offers) = watch::channel(Offer::default());
+        let monitor = HostMonitor::new();
+        let heartbeat = Arc::new(monitor.heartbeats());
+        drain.spawn("host monitor", monitor.run());
+        let prober = self.prober(offer, &drain);
+        let ready = prober.once().await;
+        drain.spawn("prober", prober.run(ready));
+        let (state, states) = watch::channel(LinkState::Connecting);
+        drain.spawn("link state", follow(states, self.status.clone()));
+        let proxy = BackendProxy::new(ProxyParts {
+            client: self.parts.client,
+            key: self.parts.key,
+            allowed: self.parts.allowed,
+            ceiling: Ceiling::new(self.config.max_concurrency as usize),
+            status: self.status.clone(),
+            drain: drain.watch(),
+        });
+        let link = LinkConfig {
+            url: self.url,
+            connect: self.connect,
+            key: self.config.client_key,
+            identity: identity(&self.config.worker_id, &self.config.worker_name),
+            reconnect: self.config.reconnect,
+        };
+        let service = Arc::new(proxy);
+        let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
+        let mut link = pin!(keep_connected(link, parts));
+        let result = tokio::select! {
+            result = link.as_mut() => result,
+            () = stop => {
+                self.status.update(|status| status.draining = true);
+                drain.begin();
+                drained(link, self.config.drain_timeout).await
+            }
+        };
+        self.status.update(|status| status.terminating = true);
+        drain.begin();
+        drain.cut();
+        drain.finish(None).await;
+        result
+    }
+
+    fn prober(&self, offer: watch::Sender<Offer>, drain: &Drain) -> Prober {
+        Prober {
+            backend: Arc::clone(&self.parts.backend),
+            interval: self.parts.poll_interval,
+            timeout: self.config.request_timeout.map_or(PROBE_MAX, |limit| limit.min(PROBE_MAX)),
+            max_concurrency: self.config.max_concurrency,
+            host_facts: host_facts(),
+            offer,
+            status: self.status.clone(),
+            drain: drain.watch(),
+        }
+    }
+}
+
+fn identity(worker_id: &str, worker_name: &str) -> Identity {
+    let build = build_info();
+    Identity {
+        worker_id: worker_id.to_owned(),
+        worker_name: worker_name.to_owned(),
+        version: build.version.to_owned(),
+        build_sha: build.sha.to_owned(),
+        build_date: build.date.to_owned(),
+    }
+}
+
+/// Waits for the link to end by itself; what is left after the limit is cut.
+async fn drained(
+    link: impl Future<Output = Result<(), LinkError>>,
+    limit: Option<Duration>,
+) -> Result<(), LinkError> {
+    let Some(limit) = limit else { return link.await };
+    match tokio::time::timeout(limit, link).await {
+        Ok(result) => result,
+        Err(_) => {
+            warn!(limit_s = limit.as_secs(), "the drain timeout is over, cutting what still runs");
+            Ok(())
+        }
+    }
+}
+
+/// Writes how the link is on the status board.
+async fn follow(mut states: watch::Receiver<LinkState>, status: StatusBoard) {
+    loop {
+        let state = states.borrow_and_update().clone();
+        status.update(|status| {
+            status.connecting = state == LinkState::Connecting;
+            status.connected_to_server = matches!(state, LinkState::Connected { .. });
+            match state {
+                LinkState::Connected { worker_id } => status.worker_id = worker_id,
+                LinkState::Waiting { error } => status.last_error = error,
+                LinkState::Connecting => {}
+            }
+        });
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}

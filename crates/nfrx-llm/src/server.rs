@@ -1,0 +1,189 @@
+//! The server half: the OpenAI-compatible routes, and the pool of workers behind them.
+
+mod generate;
+mod headers;
+mod models;
+mod options;
+mod queue_event;
+mod queued_answer;
+mod request_head;
+mod usage;
+
+use std::sync::Arc;
+
+use http::Request;
+use nfrx_pool::{AliasScorer, Limits, Pool, PoolConfig, RequestMetrics};
+use nfrx_spi::{
+    Access, ApiError, Body, BoxFuture, Clock, CloseReason, Dialect, HandlerResult, MetricsError,
+    MetricsRegistry, Operation, OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory,
+    RequestContext, Router, Scheduler, StateRegistry, WorkerProvider, WorkerRegistry,
+};
+use nfrx_tunnel::{Acceptor, TunnelSettings};
+
+use generate::Endpoint;
+use options::LlmOptions;
+
+/// The plugin's id, in URLs, metrics and settings.
+const ID: &str = "llm";
+
+/// Lists the plugin in a binary.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LlmFactory;
+
+impl PluginFactory for LlmFactory {
+    fn descriptor(&self) -> PluginDescriptor {
+        options::descriptor()
+    }
+
+    fn build(&self, context: PluginContext) -> Result<Arc<dyn Plugin>, OptionError> {
+        Ok(Arc::new(Llm::new(&context)?))
+    }
+}
+
+/// Language models over a pool of agents.
+struct Llm {
+    service: Arc<Service>,
+    acceptor: Arc<Acceptor>,
+    metrics: Arc<RequestMetrics>,
+}
+
+/// What the handlers share.
+struct Service {
+    pool: Pool,
+    options: LlmOptions,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+}
+
+impl Llm {
+    fn new(context: &PluginContext) -> Result<Self, OptionError> {
+        let options = LlmOptions::read(&context.plugin_options)?;
+        let metrics = RequestMetrics::new();
+        let mut config = PoolConfig::new(ID, AliasScorer, context, Arc::clone(&metrics));
+        config.min_score = options.min_score;
+        config.queue_max = options.queue_max;
+        let pool = Pool::new(config);
+        let limits = Limits {
+            idle: context.options.request_timeout,
+            silence: options.silence_max,
+            queue: options.queue_wait_max,
+        };
+        let settings = TunnelSettings::from_options(&context.options);
+        let acceptor = Arc::new(Acceptor::new(
+            settings,
+            Arc::new(pool.clone()),
+            Arc::clone(&context.spawner),
+            Arc::clone(&context.clock),
+        ));
+        let clock = Arc::clone(&context.clock);
+        Ok(Self { service: Arc::new(Service { pool, options, limits, clock }), acceptor, metrics })
+    }
+
+    /// The routes that exist untargeted, targeted and at the root alike.
+    fn openai_routes(&self, router: &mut Router) {
+        router.guard();
+        for endpoint in Endpoint::ALL {
+            let service = Arc::clone(&self.service);
+            router
+                .post(endpoint.path(), move |request, context| {
+                    Arc::clone(&service).generate(endpoint, request, context)
+                })
+                .operation(endpoint.operation());
+        }
+        let service = Arc::clone(&self.service);
+        router
+            .get("/models", move |_request: Request<Body>, context: RequestContext| {
+                std::future::ready(service.list_models(&context))
+            })
+            .operation(Operation {
+                summary: "Lists the models of the connected workers",
+                ..Operation::default()
+            });
+        let service = Arc::clone(&self.service);
+        router
+            .get("/models/{*model}", move |_request: Request<Body>, context: RequestContext| {
+                std::future::ready(service.show_model(&context))
+            })
+            .operation(Operation { summary: "Shows one model", ..Operation::default() });
+    }
+}
+
+impl Service {
+    fn list_models(&self, context: &RequestContext) -> HandlerResult {
+        let models = match self.target(context)? {
+            Some(worker) => self.pool.worker_models(worker),
+            None => self.pool.aggregated_models(),
+        };
+        let scopes = &context.caller.scopes;
+        let allowed: Vec<_> = models.into_iter().filter(|model| scopes.allows_model(&model.id)).collect();
+        models::list(&allowed)
+    }
+
+    fn show_model(&self, context: &RequestContext) -> HandlerResult {
+        let id = context.params.get("model");
+        let found = match self.target(context)? {
+            Some(worker) => self.pool.worker_models(worker).into_iter().find(|model| model.id == id),
+            None => self.pool.aggregated_model(id),
+        };
+        let scopes = &context.caller.scopes;
+        models::detail(found.filter(|model| scopes.allows_model(&model.id)).as_ref())
+    }
+
+    /// The worker a targeted route names; 404 before anything else when it is not
+    /// connected (HTTP contract §4.6).
+    fn target<'a>(&self, context: &'a RequestContext) -> Result<Option<&'a str>, ApiError> {
+        let worker = context.params.get("worker_id");
+        if worker.is_empty() {
+            return Ok(None);
+        }
+        if !context.caller.scopes.allows_worker(worker) {
+            return Err(ApiError::Forbidden("this key may not reach this worker".to_owned()));
+        }
+        if self.pool.has_worker(worker) { Ok(Some(worker)) } else { Err(ApiError::NoWorker) }
+    }
+}
+
+impl Plugin for Llm {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    fn register_routes(&self, router: &mut Router) {
+        router.route("/v1", |v1| self.openai_routes(v1));
+        router.route("/id/{worker_id}/v1", |targeted| self.openai_routes(targeted));
+        router.mount("/v1", |root| {
+            root.dialect(Dialect::OpenAi);
+            self.openai_routes(root);
+        });
+        let acceptor = Arc::clone(&self.acceptor);
+        router
+            .get("/connect", move |request: Request<Body>, context: RequestContext| {
+                std::future::ready(acceptor.upgrade(request, context))
+            })
+            .access(Access::Worker)
+            .dialect(Dialect::Text);
+    }
+
+    fn register_metrics(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
+        self.metrics.register(metrics)
+    }
+
+    fn register_state(&self, state: &mut dyn StateRegistry) {
+        state.add(Box::new(self.service.pool.clone()));
+    }
+
+    fn drain(&self) {
+        self.service.pool.drain();
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        self.service.pool.close(CloseReason::ServerStopping);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl WorkerProvider for Llm {
+    fn scheduler(&self) -> Arc<dyn Scheduler> {
+        Arc::new(self.service.pool.clone())
+    }
+}

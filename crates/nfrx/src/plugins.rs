@@ -1,0 +1,8 @@
+//! The plugins this binary has. Nothing else in the workspace names them together.
+
+use nfrx_spi::PluginFactory;
+
+/// All of them, in the order in which they are registered.
+pub(crate) fn all() -> Vec<Box<dyn PluginFactory>> {
+    vec![Box::new(nfrx_llm::LlmFactory)]
+}

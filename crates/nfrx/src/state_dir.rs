@@ -1,0 +1,72 @@
+//! Where this machine's nfrx keeps what must outlive a process.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// `NFRX_STATE_DIR`, else systemd's `STATE_DIRECTORY`, else the user's data folder.
+pub(crate) fn path() -> anyhow::Result<PathBuf> {
+    let named = ["NFRX_STATE_DIR", "STATE_DIRECTORY"]
+        .into_iter()
+        .filter_map(env::var_os)
+        .find(|value| !value.is_empty());
+    if let Some(dir) = named {
+        return Ok(dir.into());
+    }
+    let data = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let dir = if cfg!(windows) {
+        data("LOCALAPPDATA").map(|dir| dir.join("nfrx"))
+    } else if cfg!(target_os = "macos") {
+        data("HOME").map(|home| home.join("Library/Application Support/nfrx"))
+    } else {
+        data("XDG_DATA_HOME")
+            .or_else(|| data("HOME").map(|home| home.join(".local/share")))
+            .map(|dir| dir.join("nfrx"))
+    };
+    match dir {
+        Some(dir) => Ok(dir),
+        None => bail!("no folder for state: set NFRX_STATE_DIR to one that can be written"),
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let dir = path.parent().context("a file has a folder")?;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("can't make the folder {}: set NFRX_STATE_DIR to another", dir.display()))?;
+    let part = path.with_extension("part");
+    let _ = std::fs::remove_file(&part);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&part).with_context(|| format!("can't write {}", part.display()))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&part, path).with_context(|| format!("can't write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_file_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = env::temp_dir().join(format!("nfrx-state-{}", std::process::id()));
+        let file = dir.join("keys.json");
+        write_private(&file, "first").expect("the temporary folder can be written");
+        write_private(&file, "second").expect("a file is replaced");
+        let mode = std::fs::metadata(&file).expect("it was written").permissions().mode() & 0o777;
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        // Seen to fail: without the mode it is 0644.
+        assert_eq!((mode, text.as_str()), (0o600, "second"));
+    }
+}

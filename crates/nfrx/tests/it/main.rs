@@ -1,0 +1,6 @@
+//! The binary as its users run it: real processes, real ports, real signals.
+
+mod process;
+mod python;
+mod signals;
+mod up;

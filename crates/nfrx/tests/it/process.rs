@@ -1,0 +1,143 @@
+//! A running nfrx process: started with arguments, watched by its output, killed at the
+//! end of the test whatever happens.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than anything takes on a busy machine; a test that gets here has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Process {
+    child: Child,
+    output: Arc<Output>,
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
+}
+
+/// A nfrx process without the settings of whoever runs the tests.
+pub(crate) fn nfrx(args: &[&str], settings: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nfrx"));
+    command.env_clear().envs(settings.iter().copied()).args(args);
+    Process::start(command)
+}
+
+impl Process {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("can't start {command:?}: {error}"));
+        let output = Arc::new(Output::default());
+        output.keep(child.stdout.take().expect("it is piped"));
+        output.keep(child.stderr.take().expect("it is piped"));
+        Self { child, output }
+    }
+
+    /// Waits for a line that contains `text`, and gives it.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        let lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
+        let (lines, timeout) = self
+            .output
+            .grown
+            .wait_timeout_while(lines, PATIENCE, missing)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "no line has `{text}`; it said:\n{}", lines.join("\n"));
+        lines.iter().find(|line| line.contains(text)).cloned().unwrap_or_default()
+    }
+
+    /// How many lines contain `text` by now.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        let lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until `count` lines contain `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_count(&self, text: &str, count: usize) {
+        let lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let too_few =
+            |lines: &mut Vec<String>| lines.iter().filter(|line| line.contains(text)).count() < count;
+        let (lines, timeout) = self
+            .output
+            .grown
+            .wait_timeout_while(lines, PATIENCE, too_few)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "not {count} lines have `{text}`; it said:\n{}", lines.join("\n"));
+    }
+
+    /// Everything it said so far.
+    pub(crate) fn said(&self) -> String {
+        self.output.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "the process is gone already");
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        // The output ends with the process, so waiting for it is bounded by the drop of
+        // the test's own deadline; a process that never ends is killed by it.
+        let (done, id) = (Arc::new((Mutex::new(false), Condvar::new())), self.child.id());
+        let watch = Arc::clone(&done);
+        let watchdog = thread::spawn(move || {
+            let ended = watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = watch.1.wait_timeout_while(ended, PATIENCE, |ended| !*ended);
+            let timed_out = result.is_ok_and(|(_, timeout)| timeout.timed_out());
+            if timed_out {
+                let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            }
+            timed_out
+        });
+        let status = self.child.wait().expect("it is our child");
+        *done.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        done.1.notify_all();
+        let killed = watchdog.join().unwrap_or(true);
+        assert!(!killed, "it did not end by itself; it said:\n{}", self.said());
+        status
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Output {
+    fn keep(self: &Arc<Self>, pipe: impl Read + Send + 'static) {
+        let output = Arc::clone(self);
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                output.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                output.grown.notify_all();
+            }
+        });
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An address that was free a moment ago, for a process that must be told one.
+pub(crate) fn free_addr() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("it is bound")
+}
