@@ -1,24 +1,31 @@
-//! The connection an agent dials out, both ends.
+//! The tunnel: the one connection an agent dials out, both ends.
 //!
-//! An agent opens a WebSocket with the subprotocol `nfrx.h2`; over its binary messages the
-//! relay speaks HTTP/2 as the client and the agent as the server. [`Acceptor`] is the
-//! relay's end: it admits agents and gives each to a pool as a [`nfrx_spi::Tunnel`].
-//! [`keep_connected`] is the agent's end: it dials, registers, hands requests to an
-//! [`AgentService`], and dials again.
+//! It is HTTP/2 with the roles reversed over the binary messages of a WebSocket
+//! (subprotocol `nfrx.h2`): the relay is the HTTP/2 client, the agent the server. So
+//! multiplexing, flow control per stream, cancel, drain and liveness are a library's
+//! work, and any HTTP service passes. A control stream carries registration, status and
+//! heartbeats, one JSON object a line.
 //!
-//! It promises that one bad stream costs only itself, whatever its reader, writer or
-//! backend does; that what is unread is bounded per stream, per tunnel and per process; and
-//! that a request whose client left is felt by the agent at once. Who may connect is judged
-//! before, which worker gets a request above.
+//! Promised: a slow reader delays nobody else and costs at most its own window; a client
+//! that leaves is felt by the agent at once, in every phase; an answer that broke never
+//! looks whole; an old connection's end never touches its successor. Not here: who gets
+//! a request (`nfrx-pool`), what the agent does with it (`nfrx-agent`).
 
-mod budget;
-mod counters;
+mod agent;
+mod control;
+mod dial;
 mod headers;
 mod limits;
-mod policy;
-mod ws;
+mod link;
+mod relay;
+mod tls;
+mod ws_io;
 
-pub use budget::ByteBudget;
-pub use counters::TunnelCounters;
-pub use limits::{STREAM_WINDOW, STREAMS_MAX, SUBPROTOCOL, TunnelSettings};
-pub use policy::{Allowed, Policy};
+/// The WebSocket subprotocol, which names the carrier.
+pub const SUBPROTOCOL: &str = "nfrx.h2";
+
+pub use agent::{AgentService, Identity, Offer};
+pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
+pub use limits::STREAMS_MAX;
+pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
+pub use relay::{Acceptor, TunnelSettings};
