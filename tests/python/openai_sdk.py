@@ -11,18 +11,18 @@ import base64
 import json
 import sys
 
-import httpx
+import httpx2
 import openai
 
 
-class Recording(httpx.BaseTransport):
+class Recording(httpx2.BaseTransport):
     """Keeps each answer's raw body as the SDK reads it."""
 
     def __init__(self) -> None:
-        self.inner = httpx.HTTPTransport()
+        self.inner = httpx2.HTTPTransport()
         self.exchanges: list[dict] = []
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         response = self.inner.handle_request(request)
         exchange = {"path": request.url.path, "status": response.status_code, "pieces": []}
         self.exchanges.append(exchange)
@@ -33,8 +33,8 @@ class Recording(httpx.BaseTransport):
         self.inner.close()
 
 
-class Pieces(httpx.SyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream, pieces: list[bytes]) -> None:
+class Pieces(httpx2.SyncByteStream):
+    def __init__(self, stream: httpx2.SyncByteStream, pieces: list[bytes]) -> None:
         self.stream, self.pieces = stream, pieces
 
     def __iter__(self):
@@ -54,7 +54,7 @@ def main() -> None:
         api_key=key,
         max_retries=0,
         timeout=120,
-        http_client=httpx.Client(transport=recording),
+        http_client=httpx2.Client(transport=recording),
     )
 
     models = [model.id for model in client.models.list()]

@@ -141,9 +141,9 @@ impl Server {
             () = stop => false,
             () = &mut cut => true,
         };
-        info!(in_flight = self.shared.in_flight.now(), "draining");
         self.tasks.begin();
         self.host.drain();
+        info!(in_flight = self.shared.in_flight.now(), "draining");
         if !is_cut {
             tokio::select! {
                 () = self.drained() => {}

@@ -46,26 +46,13 @@ impl Process {
     /// Waits for a line that contains `text`, and gives it.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) -> String {
-        let lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
-        let (lines, timeout) = self
-            .output
-            .grown
-            .wait_timeout_while(lines, PATIENCE, missing)
-            .unwrap_or_else(PoisonError::into_inner);
-        assert!(!timeout.timed_out(), "no line has `{text}`; it said:\n{}", lines.join("\n"));
-        lines.iter().find(|line| line.contains(text)).cloned().unwrap_or_default()
+        self.wait_for_count(text, 1)
     }
 
-    /// How many lines contain `text` by now.
-    pub(crate) fn count(&self, text: &str) -> usize {
-        let lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().filter(|line| line.contains(text)).count()
-    }
-
-    /// Waits until `count` lines contain `text`.
+    /// Waits until `count` lines contain `text`, and gives the last of them. Blocks: its
+    /// test needs a runtime with threads of its own.
     #[track_caller]
-    pub(crate) fn wait_for_count(&self, text: &str, count: usize) {
+    pub(crate) fn wait_for_count(&self, text: &str, count: usize) -> String {
         let lines = self.output.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let too_few =
             |lines: &mut Vec<String>| lines.iter().filter(|line| line.contains(text)).count() < count;
@@ -75,6 +62,7 @@ impl Process {
             .wait_timeout_while(lines, PATIENCE, too_few)
             .unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "not {count} lines have `{text}`; it said:\n{}", lines.join("\n"));
+        lines.iter().rfind(|line| line.contains(text)).cloned().unwrap_or_default()
     }
 
     /// Everything it said so far.

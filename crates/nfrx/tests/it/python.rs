@@ -36,7 +36,7 @@ async fn the_openai_sdk_gets_byte_for_byte_what_a_real_engine_sent() {
             keys[1],
         ],
     );
-    agent.wait_for("connected");
+    agent.wait_for(r#""message":"connected""#);
 
     let mut sdk = Command::new(&python);
     sdk.arg(format!("{SCRIPTS}/openai_sdk.py"));

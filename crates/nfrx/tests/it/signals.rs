@@ -14,6 +14,9 @@ use crate::process::{Process, free_addr, nfrx};
 const API_KEY: &str = "api-key-for-tests";
 const CLIENT_KEY: &str = "client-key-for-tests";
 
+/// The agent's line once the server has welcomed it.
+const CONNECTED: &str = r#""message":"connected""#;
+
 /// A backend, a server and an agent, of which two are processes.
 struct Relay {
     sim: SimHandle,
@@ -35,7 +38,7 @@ impl Relay {
         let addr = free_addr();
         let server = start_server(addr);
         let agent = start_agent(addr, backend, CLIENT_KEY, "true");
-        agent.wait_for("connected");
+        agent.wait_for(CONNECTED);
         Self { sim: handle, _sim_task: task, backend, addr, server, agent }
     }
 
@@ -74,7 +77,7 @@ async fn ask(relay: &Relay, body: &Value) -> (u16, String) {
 }
 
 // Seen to fail: with the drain skipped, the stream breaks off and new work is served.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_told_to_stop_ends_its_streams_well_refuses_new_work_and_exits_0() {
     let mut relay = Relay::start().await;
     let mut client = relay.client().await;
@@ -95,7 +98,7 @@ async fn a_server_told_to_stop_ends_its_streams_well_refuses_new_work_and_exits_
     assert_eq!(relay.server.wait().code(), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_cuts_what_is_left() {
     let mut relay = Relay::start().await;
     let mut client = relay.client().await;
@@ -111,7 +114,7 @@ async fn a_second_signal_cuts_what_is_left() {
     relay.sim.wait_until(|stats| stats.in_flight == 0).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_told_to_stop_ends_its_streams_well_and_exits_0() {
     let mut relay = Relay::start().await;
     let mut client = relay.client().await;
@@ -120,7 +123,7 @@ async fn an_agent_told_to_stop_ends_its_streams_well_and_exits_0() {
         .await
         .expect("the stream begins");
     let second = start_agent(relay.addr, relay.backend, CLIENT_KEY, "true");
-    second.wait_for("connected");
+    second.wait_for(CONNECTED);
     relay.agent.signal("TERM");
     relay.agent.wait_for("draining");
     let (status, text) = ask(&relay, &json!({ "model": "demo", "messages": [] })).await;
@@ -130,17 +133,17 @@ async fn an_agent_told_to_stop_ends_its_streams_well_and_exits_0() {
     assert_eq!(relay.agent.wait().code(), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_is_back_by_itself_when_its_server_was_killed_and_started_again() {
     let mut relay = Relay::start().await;
     relay.server.kill();
     relay.server = start_server(relay.addr);
-    relay.agent.wait_for_count("connected", 2);
+    relay.agent.wait_for_count(CONNECTED, 2);
     let (status, text) = ask(&relay, &json!({ "model": "demo", "messages": [] })).await;
     assert_eq!(status, 200, "{text}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_with_a_wrong_key_says_what_to_fix_and_exits_1() {
     let relay = Relay::start().await;
     let mut stranger = start_agent(relay.addr, relay.backend, "wrong", "false");
@@ -149,7 +152,7 @@ async fn an_agent_with_a_wrong_key_says_what_to_fix_and_exits_1() {
     assert!(said.contains("401") && said.contains("CLIENT_KEY") && !said.contains("wrong\""), "{said}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_agent_leaves_no_answer_that_looks_whole() {
     let mut relay = Relay::start().await;
     let mut client = relay.client().await;

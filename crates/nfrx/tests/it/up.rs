@@ -30,7 +30,7 @@ fn word_after(text: &str, before: &str) -> String {
 
 // Seen to fail: with the key file's mode left to the umask, and with the agent's key wrong.
 #[cfg(unix)]
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_prints_a_line_that_streams_an_answer_and_ends_with_exit_code_0() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = StateDir::new("up");
@@ -61,7 +61,7 @@ async fn up_prints_a_line_that_streams_an_answer_and_ends_with_exit_code_0() {
     assert_eq!(up.wait().code(), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_says_when_the_named_backend_is_not_an_address() {
     let dir = StateDir::new("bad");
     let dir_text = dir.0.display().to_string();
