@@ -114,13 +114,15 @@ fn config_dir() -> PathBuf {
     }
 }
 
-/// A runtime on all cores, for a server.
-fn wide_runtime() -> anyhow::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build().context("the runtime can't be started")
-}
-
-/// A runtime on one core: thread hops are what costs most, and an agent's work is mostly
-/// waiting for its backend.
-fn narrow_runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("the runtime can't be started")
+/// A runtime on so many threads. On one, nothing hops between threads, which is what
+/// costs most; an agent's work is mostly waiting for its backend.
+fn runtime(threads: usize) -> anyhow::Result<Runtime> {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().context("the runtime can't be started")
 }

@@ -17,7 +17,7 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let options = loaded.group(CommandName::Llm.text());
     let config = AgentConfig::from_options(&options)?;
     let llm = LlmConfig::from_options(&options)?;
-    super::narrow_runtime()?.block_on(async {
+    super::runtime(1)?.block_on(async {
         let (stop, cut) = (signals::terminate()?, signals::terminate_again()?);
         let agent = agent(config, &llm)?;
         tokio::select! {

@@ -4,13 +4,20 @@ use anyhow::Context;
 use nfrx_runtime::options::{Catalogue, Loaded};
 use nfrx_runtime::signals;
 use nfrx_server::{DEAD_KEYS, Server, ServerConfig, core_specs};
+use nfrx_spi::{ArgSpec, ArgType};
 
 use super::CommandName;
 use crate::plugins;
 
 pub(super) fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::new();
-    catalogue.add(CommandName::Server.text(), core_specs()).dead_keys(DEAD_KEYS);
+    let mut specs = core_specs();
+    specs.push(
+        ArgSpec::new("threads", ArgType::Int, "threads that serve; 1 costs least for each request")
+            .from("--threads", "THREADS", "threads")
+            .default("1"),
+    );
+    catalogue.add(CommandName::Server.text(), specs).dead_keys(DEAD_KEYS);
     for factory in plugins::all() {
         let descriptor = factory.descriptor();
         catalogue.add(descriptor.id, descriptor.args);
@@ -22,7 +29,9 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let factories = plugins::all();
     let ids: Vec<&str> = factories.iter().map(|factory| factory.descriptor().id).collect();
     let config = ServerConfig::from_options(loaded, CommandName::Server.text(), &ids)?;
-    super::wide_runtime()?.block_on(async {
+    let threads = loaded.group(CommandName::Server.text()).int("threads")?;
+    let threads = usize::try_from(threads).ok().filter(|count| (1..=256).contains(count));
+    super::runtime(threads.context("`--threads` must be from 1 to 256")?)?.block_on(async {
         let (stop, cut) = (signals::terminate()?, signals::terminate_again()?);
         let server = Server::bind(config, factories).await?; // The port is ours, nobody is served.
         let addr = server.addr().context("the server has a port")?;

@@ -65,7 +65,7 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
         .parse()
         .context("`--listen-addr` must be an address with a port, such as 127.0.0.1:11435")?;
     let config = config(&options)?;
-    super::narrow_runtime()?.block_on(async {
+    super::runtime(1)?.block_on(async {
         let stop = signals::terminate()?;
         let sim = Sim::bind(addr, config).await.with_context(|| format!("can't listen on {addr}"))?;
         tracing::info!(url = %format_args!("http://{}/v1", sim.addr()), "simulated backend");

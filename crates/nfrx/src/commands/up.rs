@@ -70,7 +70,7 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
         .context("`--max-concurrency` must be from 1 to 256")?;
     let key_file = state_dir::path()?.join("up.json");
     let keys = keys::load_or_make(&key_file)?;
-    super::wide_runtime()?.block_on(async {
+    super::runtime(1)?.block_on(async {
         let (stop, cut) = (signals::terminate()?, signals::terminate_again()?);
         let mut chosen = backend::choose(options.text("backend")).await?;
         let server = bind(port, &keys).await?;
