@@ -99,7 +99,11 @@ impl Session {
         for target in started {
             match target {
                 Ok(target) => self.targets.push(target),
-                Err(error) => self.left_out.push(format!("{error:#}")),
+                Err(error) => {
+                    // Now, too: somebody who waits minutes for this very target wants to know.
+                    eprintln!("left out: {error:#}");
+                    self.left_out.push(format!("{error:#}"));
+                }
             }
         }
         Ok(())

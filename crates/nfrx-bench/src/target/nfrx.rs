@@ -8,8 +8,8 @@ use anyhow::Result;
 use super::{Backend, KEY, Target, free_addr};
 use crate::process::Process;
 
-/// More than any figure's concurrency, so that nothing waits in the queue.
-const CONCURRENCY_MAX: &str = "1024";
+/// The most an agent offers, and more than any figure's concurrency: nothing waits in the queue.
+const CONCURRENCY_MAX: &str = "256";
 
 /// Starts both; `program` is the `nfrx` binary.
 pub(crate) async fn nfrx(program: &Path, backend: &Backend, folder: &Path) -> Result<Target> {
