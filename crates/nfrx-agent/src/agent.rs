@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nfrx_runtime::{Drain, build_info};
+use nfrx_spi::Heartbeat;
 use nfrx_tunnel::{
     Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer, ServerUrl, TcpConnect,
     keep_connected,
@@ -51,7 +52,13 @@ impl Agent {
     pub fn new(config: AgentConfig, parts: AgentParts) -> Result<Self, DialError> {
         let url = ServerUrl::parse(&config.server_url)?;
         let connect = Arc::new(TcpConnect::new(&url, None)?);
-        Ok(Self { config, parts, url, connect, status: StatusBoard::new() })
+        let status = StatusBoard::new();
+        status.update(|status| {
+            status.worker_id.clone_from(&config.worker_id);
+            status.worker_name.clone_from(&config.worker_name);
+            build_info().version.clone_into(&mut status.version);
+        });
+        Ok(Self { config, parts, url, connect, status })
     }
 
     /// Dials by other means, as tests do.
@@ -71,10 +78,19 @@ impl Agent {
         let drain = Drain::new();
         let (offer, offers) = watch::channel(Offer::default());
         let monitor = HostMonitor::new();
-        let heartbeat = Arc::new(monitor.heartbeats());
+        let heartbeat = Arc::new(noting(monitor.heartbeats(), self.status.clone()));
         drain.spawn("host monitor", monitor.run());
         let prober = self.prober(offer, &drain);
-        let ready = prober.once().await;
+        let mut stop = pin!(stop);
+        // The first registration says what is there, not that nothing is known yet.
+        let ready = tokio::select! {
+            ready = prober.once() => ready,
+            () = stop.as_mut() => {
+                drain.cut();
+                drain.finish(None).await;
+                return Ok(());
+            }
+        };
         drain.spawn("prober", prober.run(ready));
         let (state, states) = watch::channel(LinkState::Connecting);
         drain.spawn("link state", follow(states, self.status.clone()));
@@ -98,13 +114,16 @@ impl Agent {
         let mut link = pin!(keep_connected(link, parts));
         let result = tokio::select! {
             result = link.as_mut() => result,
-            () = stop => {
+            () = stop.as_mut() => {
                 self.status.update(|status| status.draining = true);
                 drain.begin();
                 drained(link, self.config.drain_timeout).await
             }
         };
-        self.status.update(|status| status.terminating = true);
+        self.status.update(|status| match &result {
+            Ok(()) => status.terminating = true,
+            Err(error) => (status.failed, status.last_error) = (true, error.to_string()),
+        });
         drain.begin();
         drain.cut();
         drain.finish(None).await;
@@ -122,6 +141,17 @@ impl Agent {
             status: self.status.clone(),
             drain: drain.watch(),
         }
+    }
+}
+
+/// Notes when a heartbeat was taken last.
+fn noting(
+    heartbeat: impl Fn() -> Heartbeat + Send + Sync + 'static,
+    status: StatusBoard,
+) -> impl Fn() -> Heartbeat + Send + Sync + 'static {
+    move || {
+        status.update(|status| status.last_heartbeat = Some(SystemTime::now()));
+        heartbeat()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The agent's HTTP client: one backend, kept connections, no redirects, no proxies.
 //!
 //! It has no task. A request *owns* its connection: whoever waits for the head or reads
-//! the body drives the connection in the same poll. So nothing hops between tasks or
-//! threads for a token, and dropping the future or the body closes the socket at once,
-//! which is how a backend learns of a cancel in every phase. A client with a task per
-//! connection pays two wake-ups for each chunk and closes only when that task runs.
+//! the body drives the connection in the same poll. So dropping the future or the body
+//! closes the socket there and then, which is how a backend learns of a cancel in every
+//! phase, and no task needs an owner. Measured against hyper-util's pooled client, which
+//! has a task per connection: the same CPU per request and per chunk, within the noise.
 
 mod answer;
 mod connect;
@@ -13,6 +13,7 @@ mod get;
 mod idle;
 mod live;
 mod pool;
+mod quiet;
 mod upload;
 
 use std::sync::Arc;

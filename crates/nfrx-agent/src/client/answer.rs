@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -48,32 +48,6 @@ impl AnswerBody {
         }
     }
 
-    /// What the connection has read, if anything. Only `Live::poll` puts something
-    /// there, so that nobody needs to be woken by it.
-    fn poll_incoming(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let quiet = &mut Context::from_waker(Waker::noop());
-        loop {
-            let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(quiet));
-            return Poll::Ready(match frame {
-                Some(Ok(frame)) => match frame.data_ref() {
-                    Some(data) if !data.is_empty() => {
-                        self.timer.touch();
-                        if self.incoming.is_end_stream() {
-                            self.keep();
-                        }
-                        Some(Ok(frame))
-                    }
-                    _ => continue,
-                },
-                Some(Err(_broken)) => Some(Err(self.cut(BodyError::Upstream))),
-                None => {
-                    self.keep();
-                    None
-                }
-            });
-        }
-    }
-
     fn cut(&mut self, error: BodyError) -> BodyError {
         self.live = None;
         error
@@ -88,27 +62,48 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // Asking first tells the connection that its next chunk is wanted.
-        if let Poll::Ready(frame) = self.poll_incoming() {
-            return Poll::Ready(frame);
-        }
-        let Some(live) = &mut self.live else { return Poll::Ready(None) };
-        live.poll(cx);
-        if let Poll::Ready(frame) = self.poll_incoming() {
-            return Poll::Ready(frame);
-        }
-        let Self { timer, progress, .. } = &mut *self;
-        if timer.poll_expired(progress, cx).is_ready() {
-            return Poll::Ready(Some(Err(self.cut(BodyError::IdleTimeout))));
-        }
-        Poll::Pending
+        let Self { live, incoming, timer, progress, .. } = &mut *self;
+        let Some(driven) = live else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = driven.drive(cx, |cx| next_data(incoming, cx)) else {
+            if timer.poll_expired(progress, cx).is_ready() {
+                return Poll::Ready(Some(Err(self.cut(BodyError::IdleTimeout))));
+            }
+            return Poll::Pending;
+        };
+        Poll::Ready(match frame {
+            Some(Ok(data)) => {
+                timer.touch();
+                if incoming.is_end_stream() {
+                    self.keep();
+                }
+                Some(Ok(Frame::data(data)))
+            }
+            Some(Err(_broken)) => Some(Err(self.cut(BodyError::Upstream))),
+            None => {
+                self.keep();
+                None
+            }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.live.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+/// The next bytes; neither empty chunks nor trailers.
+fn next_data(incoming: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
+    loop {
+        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => return Poll::Ready(None),
+        }
     }
 }

@@ -3,6 +3,8 @@
 mod backend;
 mod cancel;
 mod framing;
+mod life;
 mod limits;
 mod passing;
+mod relay;
 mod reuse;
