@@ -123,6 +123,8 @@ impl Door {
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // Most wakes are the connection's: it is asked first.
+                biased;
                 result = connection.as_mut() => {
                     if let Err(error) = result {
                         debug!(peer = %peer.ip(), %error, "connection ended");

@@ -158,8 +158,16 @@ struct Upload {
 }
 
 impl Upload {
-    fn new(body: Body, stream: SendStream<Bytes>, whole: bool) -> Self {
-        Self { body: (!whole).then_some(body), stream, waiting: Bytes::new() }
+    fn new(body: Body, mut stream: SendStream<Bytes>, whole: bool) -> Self {
+        let mut body = (!whole).then_some(body);
+        // Bytes that are at hand are h2's to send as the window allows: they leave in one
+        // write with the head.
+        if let Some(bytes) = body.as_ref().and_then(Body::as_bytes) {
+            body = None;
+            // Fails only when the stream is over, which the answer shows.
+            let _ = stream.send_data(bytes, true);
+        }
+        Self { body, stream, waiting: Bytes::new() }
     }
 
     /// Sends as much as the agent takes; `Ready` when all is sent.
