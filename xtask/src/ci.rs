@@ -12,7 +12,13 @@ use crate::{deny, test, tidy};
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
 
 const STEPS: &[Step] = &[
-    ("format", |workspace| sh(&mut workspace.cargo("fmt --all --check"))),
+    ("format", |workspace| {
+        sh(&mut workspace.cargo("fmt --all --check"))?;
+        for example in test::examples(workspace)? {
+            sh(&mut workspace.cargo(&format!("fmt --manifest-path {example} --check")))?;
+        }
+        Ok(())
+    }),
     ("tidy", tidy::run),
     ("clippy", |workspace| {
         sh(&mut workspace.cargo("clippy --workspace --all-targets --locked -- -D warnings"))

@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
 }
 
 /// The manifests of the plugins from outside, relative to the root.
-fn examples(workspace: &Workspace) -> Result<Vec<String>> {
+pub(crate) fn examples(workspace: &Workspace) -> Result<Vec<String>> {
     let Ok(folders) = std::fs::read_dir(workspace.path("examples")) else { return Ok(Vec::new()) };
     let mut manifests = Vec::new();
     for folder in folders {
