@@ -4,12 +4,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
-use http::header::FORWARDED;
 
 use super::side::ROLES;
 use crate::config::{Network, OriginConfig};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
+/// How names of headers begin in which proxies say what they were asked.
+const X_FORWARDED: &str = "x-forwarded-";
+/// Other headers in which proxies and tunnels name who asked them.
+const CLIENT_NAMED: [&str; 6] =
+    ["forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "fly-client-ip"];
 
 /// The peer of one request.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +53,12 @@ impl Proxies {
     pub(crate) fn peer(&self, address: SocketAddr, headers: &HeaderMap, host: &str) -> Peer {
         let socket = address.ip().to_canonical();
         let trusted = self.trusts(socket);
-        let forwarded = headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED);
         let named = if trusted { self.nearest_stranger(headers) } else { None };
         let client = named.unwrap_or(socket);
-        let is_relayed = forwarded && named.is_none();
-        let is_local = client.is_loopback() && !is_relayed;
+        let is_relayed = named.is_none() && says_relayed(headers);
+        // A proxy elsewhere that names a loopback address means its own machine, or was
+        // told so by a stranger.
+        let is_local = socket.is_loopback() && client.is_loopback() && !is_relayed;
         Peer { address, client, trusted, is_relayed, is_local, host_is_private: self.is_private(host) }
     }
 
@@ -62,9 +67,8 @@ impl Proxies {
         if peer.trusted {
             return;
         }
-        let forged = |name: &str| {
-            name == ROLES || name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-")
-        };
+        let forged =
+            |name: &str| name == ROLES || CLIENT_NAMED.contains(&name) || name.starts_with(X_FORWARDED);
         let names: Vec<_> = headers.keys().filter(|name| forged(name.as_str())).cloned().collect();
         for name in names {
             headers.remove(name);
@@ -101,6 +105,13 @@ impl Proxies {
             || local.iter().any(|top| name.strip_suffix(top).is_some_and(|rest| rest.ends_with('.')))
             || self.hosts.contains(&name)
     }
+}
+
+/// Whether somebody passed the request on. Many proxies say so in only one of these, and
+/// one on this machine must make nobody local.
+fn says_relayed(headers: &HeaderMap) -> bool {
+    let says = |name: &str| name == "via" || CLIENT_NAMED.contains(&name) || name.starts_with(X_FORWARDED);
+    headers.keys().any(|name| says(name.as_str()))
 }
 
 /// The name of `host:port`, in lower case and without brackets.
@@ -160,6 +171,30 @@ mod tests {
         check("", "127.0.0.1", "5.5.5.5", "127.0.0.1");
         check("127.0.0.1", "127.0.0.1", "5.5.5.5", "5.5.5.5");
         check("127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1 local");
+    }
+
+    #[test]
+    fn whatever_a_proxy_says_of_itself_makes_its_clients_strangers() {
+        for name in ["via", "forwarded", "x-real-ip", "cf-connecting-ip", "x-forwarded-proto", "x-client-ip"] {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                HeaderValue::from_static("127.0.0.1"),
+            )]);
+            let peer = Proxies::new(&[], &OriginConfig::default()).peer(
+                SocketAddr::from(([127, 0, 0, 1], 1)),
+                &headers,
+                "localhost",
+            );
+            // Seen to fail: with `X-Forwarded-For` and `Forwarded` looked at alone.
+            assert!(peer.is_relayed && !peer.is_local, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_elsewhere_knows_of_nobody_on_this_machine() {
+        // Seen to fail: without the look at the socket.
+        check("10.0.0.0/8", "10.0.0.1", "127.0.0.1", "127.0.0.1");
+        check("10.0.0.0/8", "10.0.0.1", "::1, 10.0.0.2", "::1");
     }
 
     #[test]
