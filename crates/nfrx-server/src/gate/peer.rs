@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn whatever_a_proxy_says_of_itself_makes_its_clients_strangers() {
-        for name in ["via", "forwarded", "x-real-ip", "cf-connecting-ip", "x-forwarded-proto", "x-client-ip"] {
+        for name in ["via", "forwarded", "x-real-ip", "cf-connecting-ip", "x-forwarded-proto", "x-client-ip"]
+        {
             let headers = HeaderMap::from_iter([(
                 http::HeaderName::from_static(name),
                 HeaderValue::from_static("127.0.0.1"),
