@@ -4,6 +4,8 @@
 //! Prints medians; times on a busy machine say little alone, their growth from row to row
 //! says whether the cost is flat.
 
+#![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
+
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
