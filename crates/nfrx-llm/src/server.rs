@@ -165,6 +165,7 @@ impl Plugin for Llm {
     }
 
     fn register_metrics(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
+        metrics.register(self.acceptor.counters())?;
         self.metrics.register(metrics)
     }
 

@@ -4,6 +4,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use nfrx_spi::{CloseReason, Heartbeat, Registration, StatusUpdate};
 use serde::{Deserialize, Serialize};
 
+/// Paths below this one are the tunnel's own: no request may ask for them.
+pub(crate) const RESERVED_PATH: &str = "/.nfrx";
+
 /// Where the relay opens it.
 pub(crate) const PATH: &str = "/.nfrx/control";
 
@@ -99,6 +102,9 @@ impl Lines {
             self.searched = self.bytes.len();
             return if self.bytes.len() > LINE_BYTES_MAX { Err(LineTooLong) } else { Ok(None) };
         };
+        if self.searched + at > LINE_BYTES_MAX {
+            return Err(LineTooLong);
+        }
         let line = self.bytes.split_to(self.searched + at).freeze();
         self.bytes.advance(1);
         self.searched = 0;

@@ -1,43 +1,128 @@
-//! Which headers cross the tunnel: none that belong to a connection, none that could be
-//! taken for the relay's own.
+//! Which headers cross a tunnel, and how a failure is written in them.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use nfrx_spi::{BodyError, CallError};
 
-/// What relay and agent tell each other stands under this prefix (decision 4).
-pub(crate) const RESERVED: &str = "nfrx-";
-
-/// Names a failure, in a head without a body or in trailers.
-pub(crate) const ERROR: HeaderName = HeaderName::from_static("nfrx-error");
-
-/// RFC 9110 §7.6.1, and what proxies have added to it.
-const HOP_BY_HOP: [HeaderName; 7] = [
+/// Headers of one connection, never of the message (KD-68).
+const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-    header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
 ];
 
-/// Strips what must not cross.
+/// The prefix of what relay and agent tell each other; stripped from all else.
+const RESERVED: &str = "nfrx-";
+
+/// In a head or a trailer: the code of a failure (decision 4).
+const ERROR: HeaderName = HeaderName::from_static("nfrx-error");
+
+/// Leaves the headers of the message itself.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    // `Connection` may not take what describes the body along: it is needed to judge it.
+    let named = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse::<HeaderName>().ok())
+        .filter(|name| !name.as_str().starts_with("content-"));
+    let reserved = headers.keys().filter(|name| name.as_str().starts_with(RESERVED)).cloned();
+    let gone: Vec<HeaderName> = named.chain(reserved).collect();
+    for name in HOP_BY_HOP.iter().chain(&gone) {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
-        headers.remove(name);
+}
+
+/// The head of an answer that tells of a failure before the head.
+pub(crate) fn failure(error: CallError) -> Response<()> {
+    let status = match error {
+        CallError::Draining | CallError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        CallError::Lost | CallError::Unreachable | CallError::Upstream => StatusCode::BAD_GATEWAY,
+        CallError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        CallError::RequestBody => StatusCode::BAD_REQUEST,
+        CallError::Refused => StatusCode::FORBIDDEN,
+    };
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    head.headers_mut().insert(ERROR, HeaderValue::from_static(error.code()));
+    head
+}
+
+/// The failure that a head tells of, if it does.
+pub(crate) fn failure_in(headers: &HeaderMap) -> Option<CallError> {
+    headers.get(ERROR).map(|code| CallError::from_code(code.to_str().unwrap_or_default()))
+}
+
+/// The trailer of an answer that broke off.
+pub(crate) fn break_off(error: &BodyError) -> HeaderMap {
+    let code = match error {
+        BodyError::IdleTimeout => CallError::Timeout.code(),
+        BodyError::Aborted
+        | BodyError::Upstream
+        | BodyError::ReaderStalled
+        | BodyError::TooLarge { .. }
+        | BodyError::Io(_) => CallError::Upstream.code(),
+    };
+    HeaderMap::from_iter([(ERROR, HeaderValue::from_static(code))])
+}
+
+/// The failure that trailers tell of, if they do.
+pub(crate) fn break_off_in(trailers: &HeaderMap) -> Option<BodyError> {
+    failure_in(trailers).map(|error| match error {
+        CallError::Timeout => BodyError::IdleTimeout,
+        _ => BodyError::Upstream,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &[(&'static str, &'static str)], expected: &[&str]) {
+        let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let mut headers: HeaderMap = given.iter().map(pair).collect();
+        strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, expected);
     }
-    let reserved: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(RESERVED)).cloned().collect();
-    for name in reserved {
-        headers.remove(name);
+
+    #[test]
+    fn only_headers_of_the_message_cross() {
+        check(
+            &[
+                ("connection", "x-private, keep-alive"),
+                ("x-private", "1"),
+                ("accept", "*/*"),
+                ("te", "trailers"),
+            ],
+            &["accept"],
+        );
+        check(&[("nfrx-error", "refused"), ("nfrx-anything", "1"), ("x-nfrx", "1")], &["x-nfrx"]);
+    }
+
+    #[test]
+    fn connection_cannot_name_what_describes_the_body() {
+        check(&[("connection", "content-length"), ("content-length", "5")], &["content-length"]);
+    }
+
+    #[test]
+    fn a_failure_is_read_as_it_was_written() {
+        use CallError::{Busy, Draining, Refused, Timeout, Unreachable, Upstream};
+        for error in [Busy, Draining, Refused, Timeout, Unreachable, Upstream] {
+            assert_eq!(failure_in(failure(error).headers()), Some(error));
+        }
+        assert_eq!(failure_in(&HeaderMap::new()), None);
+        assert!(matches!(break_off_in(&break_off(&BodyError::IdleTimeout)), Some(BodyError::IdleTimeout)));
+        assert!(matches!(break_off_in(&break_off(&BodyError::Aborted)), Some(BodyError::Upstream)));
     }
 }

@@ -12,7 +12,9 @@
 //! a request (`nfrx-pool`), what the agent does with it (`nfrx-agent`).
 
 mod agent;
+mod budget;
 mod control;
+mod counters;
 mod dial;
 mod headers;
 mod limits;
@@ -25,6 +27,7 @@ mod ws_io;
 pub const SUBPROTOCOL: &str = "nfrx.h2";
 
 pub use agent::{AgentService, Identity, Offer};
+pub use counters::TunnelCounters;
 pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
 pub use limits::STREAMS_MAX;
 pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};

@@ -5,6 +5,8 @@ mod control;
 mod owner;
 mod pump;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +19,8 @@ use nfrx_spi::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::budget::ByteBudget;
+use crate::counters::TunnelCounters;
 use pump::Call;
 
 /// Calls that may wait for the tunnel's task to look.
@@ -33,6 +37,9 @@ pub struct TunnelSettings {
     pub register_max: Duration,
     /// How long a reader may take nothing while there is something for it.
     pub stall_max: Duration,
+    /// Bytes of answers that may be unread over all tunnels; a stream that would go over
+    /// it is reset.
+    pub unread_bytes_max: usize,
 }
 
 impl Default for TunnelSettings {
@@ -42,6 +49,7 @@ impl Default for TunnelSettings {
             expiry: Duration::from_secs(15),
             register_max: Duration::from_secs(10),
             stall_max: Duration::from_secs(30),
+            unread_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -70,6 +78,8 @@ struct Parts {
     intake: Arc<dyn WorkerIntake>,
     spawner: Arc<dyn Spawner>,
     clock: Arc<dyn Clock>,
+    counters: Arc<TunnelCounters>,
+    unread: Arc<ByteBudget>,
 }
 
 impl Acceptor {
@@ -80,7 +90,14 @@ impl Acceptor {
         spawner: Arc<dyn Spawner>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { parts: Arc::new(Parts { settings, intake, spawner, clock }) }
+        let unread = Arc::new(ByteBudget::new(settings.unread_bytes_max));
+        let counters = Arc::default();
+        Self { parts: Arc::new(Parts { settings, intake, spawner, clock, counters, unread }) }
+    }
+
+    /// What happens to the tunnels, for metrics.
+    pub fn counters(&self) -> Arc<TunnelCounters> {
+        Arc::clone(&self.parts.counters)
     }
 
     /// Answers an agent's upgrade request (worker protocol §1) and, with a 101, starts the

@@ -11,7 +11,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::limits::{MESSAGE_BYTES_MAX, WRITE_BYTES_MAX};
@@ -39,6 +40,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let socket = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
         Self { socket, unread: Bytes::new(), gathered: BytesMut::new(), heard }
+    }
+
+    /// Tells the peer what it did wrong, if that can be written at once: the connection
+    /// ends here either way.
+    fn refuse(&mut self, code: CloseCode) {
+        let frame = CloseFrame { code, reason: "".into() };
+        let _ = Pin::new(&mut self.socket).start_send(Message::Close(Some(frame)));
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -73,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsIo<S> {
                         Message::Binary(bytes) => self.unread = bytes,
                         Message::Close(_) => return Poll::Ready(Ok(())),
                         Message::Text(_) => {
+                            self.refuse(CloseCode::Unsupported);
                             return Poll::Ready(Err(io::Error::new(
                                 io::ErrorKind::InvalidData,
                                 "a text message",
@@ -81,7 +90,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsIo<S> {
                         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
                     }
                 }
-                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                Some(Err(error)) => {
+                    match &error {
+                        Error::Capacity(_) => self.refuse(CloseCode::Size),
+                        Error::Protocol(_) => self.refuse(CloseCode::Protocol),
+                        _ => {}
+                    }
+                    return Poll::Ready(Err(broken(error)));
+                }
                 None => return Poll::Ready(Ok(())),
             }
         }

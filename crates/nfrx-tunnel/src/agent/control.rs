@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, info};
 
-use super::serve::{Ended, Session};
+use super::serve::{Ended, GOODBYE, Session};
 use crate::control::{AgentMessage, ByeCode, Lines, RelayMessage, line};
 
 /// How long the relay may take to welcome us.
@@ -58,10 +58,12 @@ pub(super) async fn keep(
                 let update = offers.borrow_and_update().update();
                 say(&mut outgoing, &AgentMessage::StatusUpdate(update));
             }
-            _ = beat.tick() => {
-                if session.silence() > 3 * heartbeat {
+            () = tokio::time::sleep((3 * heartbeat).saturating_sub(session.silence())) => {
+                if session.silence() >= 3 * heartbeat {
                     return Ended::Lost("nothing came from the relay for too long".to_owned());
                 }
+            }
+            _ = beat.tick() => {
                 say(&mut outgoing, &AgentMessage::Heartbeat((session.heartbeat)()));
             }
             () = session.drain.draining(), if !draining => {
@@ -70,12 +72,15 @@ pub(super) async fn keep(
                 let last = offers.borrow().clone().drained().update();
                 say(&mut outgoing, &AgentMessage::StatusUpdate(last));
             }
-            _ = running.wait_for(|count| *count == 0), if draining => {
-                let _ = outgoing.send_data(Bytes::new(), true);
-                return Ended::Drained;
-            }
+            _ = running.wait_for(|count| *count == 0), if draining => break,
         }
     }
+    let _ = outgoing.send_data(Bytes::new(), true);
+    // The relay closes once it has read all of this; were we to close first, what is under
+    // way to us could make the network drop our last bytes.
+    let closing = async { while relay.hear().await.is_some() {} };
+    let _ = tokio::time::timeout(GOODBYE, closing).await;
+    Ended::Drained
 }
 
 fn say(outgoing: &mut SendStream<Bytes>, message: &AgentMessage) {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use h2::server::{Connection, SendResponse};
 use http::{Request, Response};
 use nfrx_runtime::DrainWatch;
-use nfrx_spi::{Heartbeat, Io};
+use nfrx_spi::{CallError, Heartbeat, Io};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tracing::debug;
 
 use super::{AgentService, Identity, Offer, control, stream};
-use crate::control::{ByeCode, PATH};
+use crate::control::{ByeCode, PATH, RESERVED_PATH};
 use crate::limits;
 use crate::link::LinkState;
 use crate::ws_io::WsIo;
@@ -26,7 +27,7 @@ use crate::ws_io::WsIo;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
 
 /// How long the last frames may take to leave.
-const GOODBYE: Duration = Duration::from_secs(1);
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What all tunnels of an agent share.
 #[derive(Clone)]
@@ -94,8 +95,14 @@ pub(crate) async fn serve(io: Pin<Box<dyn Io>>, session: &Session) -> Ended {
     };
     let mut streams = JoinSet::new();
     let ended = carry(&mut connection, &mut streams, session).await;
+    streams.abort_all();
     connection.graceful_shutdown();
-    let closing = async { while let Some(Ok(_)) = connection.accept().await {} };
+    let closing = async {
+        while let Some(Ok((_, respond))) = connection.accept().await {
+            // It was on its way when we left: another worker may have it.
+            stream::refuse(respond, CallError::Draining);
+        }
+    };
     let _ = tokio::time::timeout(GOODBYE, closing).await;
     ended
 }
@@ -110,11 +117,12 @@ async fn carry(
 ) -> Ended {
     let mut control: Option<ControlTask> = None;
     let (count, running) = watch::channel(0);
+    let opened_until = Instant::now() + HANDSHAKE_MAX;
     loop {
         let kept = async {
             match &mut control {
                 Some(task) => task.as_mut().await,
-                None => std::future::pending().await,
+                None => unopened(session, opened_until).await,
             }
         };
         tokio::select! {
@@ -128,14 +136,35 @@ async fn carry(
                         control = open_control(request, respond, session, running.clone());
                     }
                 }
+                Some(Ok((request, respond))) if request.uri().path().starts_with(RESERVED_PATH) => {
+                    stream::refuse(respond, CallError::Refused);
+                }
                 Some(Ok((request, respond))) => {
                     streams.spawn(stream::serve(request, respond, Arc::clone(&session.service)));
                     count.send_replace(streams.len());
                 }
-                Some(Err(error)) => return Ended::Lost(error.to_string()),
-                None => return Ended::Lost("the relay closed the tunnel".to_owned()),
+                Some(Err(error)) => return last_word(control, Ended::Lost(error.to_string())),
+                None => {
+                    let closed = Ended::Lost("the relay closed the tunnel".to_owned());
+                    return last_word(control, closed);
+                }
             },
         }
+    }
+}
+
+/// What the control stream says of the end, when it came together with the end.
+fn last_word(control: Option<ControlTask>, ended: Ended) -> Ended {
+    control.and_then(FutureExt::now_or_never).unwrap_or(ended)
+}
+
+/// A relay that never opens the control stream is none, or its path is dead.
+async fn unopened(session: &Session, deadline: Instant) -> Ended {
+    tokio::select! {
+        () = tokio::time::sleep_until(deadline) => {
+            Ended::Lost("the relay did not open the control stream".to_owned())
+        }
+        () = session.drain.draining() => Ended::Drained,
     }
 }
 

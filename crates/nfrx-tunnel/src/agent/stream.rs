@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{Request, Response, Version};
 use http_body::{Body as _, Frame};
 use nfrx_spi::{Body, BodyError, CallError};
 
 use super::AgentService;
-use crate::headers::{self, ERROR};
+use crate::headers;
 
 /// Pieces that are ready together leave together, up to this size.
 const MERGED_BYTES: usize = 64 * 1024;
@@ -37,8 +37,7 @@ pub(super) async fn serve(
     let response = match result {
         Ok(response) => response,
         Err(error) => {
-            let _ = respond.send_response(refusal(error), true);
-            return;
+            return refuse(respond, error);
         }
     };
     let (mut parts, body) = response.into_parts();
@@ -52,18 +51,10 @@ pub(super) async fn serve(
     }
 }
 
-/// A failure before the answer: a head without a body that names it.
-fn refusal(error: CallError) -> Response<()> {
-    let mut head = Response::new(());
-    *head.status_mut() = match error {
-        CallError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        CallError::Draining | CallError::Busy | CallError::Lost => StatusCode::SERVICE_UNAVAILABLE,
-        CallError::Unreachable | CallError::Upstream | CallError::RequestBody | CallError::Refused => {
-            StatusCode::BAD_GATEWAY
-        }
-    };
-    head.headers_mut().insert(ERROR, HeaderValue::from_static(error.code()));
-    head
+/// Answers with a failure, which the relay finds in the head.
+pub(super) fn refuse(mut respond: SendResponse<Bytes>, error: CallError) {
+    // Fails only if the relay wants no answer any more.
+    let _ = respond.send_response(headers::failure(error), true);
 }
 
 /// A request's body as it comes out of the tunnel.
@@ -163,15 +154,7 @@ impl Download {
     fn finish(&mut self, end: Result<(), BodyError>) {
         let sent = match end {
             Ok(()) => self.stream.send_data(Bytes::new(), true),
-            Err(error) => {
-                let code = match error {
-                    BodyError::IdleTimeout => CallError::Timeout.code(),
-                    _ => CallError::Upstream.code(),
-                };
-                let mut trailers = HeaderMap::new();
-                trailers.insert(ERROR, HeaderValue::from_static(code));
-                self.stream.send_trailers(trailers)
-            }
+            Err(error) => self.stream.send_trailers(headers::break_off(&error)),
         };
         if sent.is_err() {
             self.stream.send_reset(h2::Reason::INTERNAL_ERROR);

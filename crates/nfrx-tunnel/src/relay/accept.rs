@@ -75,12 +75,23 @@ fn refusal(request: &Request<Body>) -> Option<HandlerResult> {
             "`Sec-WebSocket-Key` must be there once, 24 characters".to_owned(),
         )));
     }
+    if headers.get(header::ORIGIN).is_some_and(|origin| !is_own(origin, headers.get(header::HOST))) {
+        return Some(Err(ApiError::Forbidden("pages of other origins may not open tunnels".to_owned())));
+    }
     if !holds(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
         let text =
             format!("this server speaks the WebSocket subprotocol `{SUBPROTOCOL}` only; update the agent");
         return Some(Err(ApiError::BadRequest(text)));
     }
     None
+}
+
+/// Whether an `Origin` names the host that was asked. Agents send none; a browser always
+/// does, and its user's network may reach an open server that the page's author can't.
+fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let host = host.and_then(|host| host.to_str().ok());
+    matches!((origin, host), (Some((_, origin)), Some(host)) if origin.eq_ignore_ascii_case(host))
 }
 
 /// Whether a list of words in headers of that name holds `word`, in any case.

@@ -2,7 +2,6 @@
 //! the tunnel is to be closed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -10,7 +9,6 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use nfrx_spi::{Caller, CloseReason, Joined, Membership, Newcomer, Registration};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
 use super::{Handle, Orders, Parts, Pulse};
@@ -41,16 +39,16 @@ enum ControlError {
 }
 
 /// Keeps the control stream until the tunnel is to be closed; the goodbye is written when
-/// this returns.
-pub(super) async fn keep(mut control: Control, send: SendRequest<Bytes>) {
+/// this returns, and leaves while the stream is kept. Gives the reason, for metrics.
+pub(super) async fn keep(
+    mut control: Control,
+    send: SendRequest<Bytes>,
+) -> (&'static str, Option<ControlStream>) {
     let opening = tokio::time::timeout(control.parts.settings.register_max, open(send));
     let (mut stream, registration, resume) = match opening.await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return warn!(peer = %control.caller.ip(), %error, "an agent's registration failed"),
-        Err(_) => {
-            let error = ControlError::TooLate;
-            return warn!(peer = %control.caller.ip(), %error, "an agent's registration failed");
-        }
+        Ok(Err(error)) => return (unregistered(&control, &error), None),
+        Err(_) => return (unregistered(&control, &ControlError::TooLate), None),
     };
     let newcomer =
         Newcomer { registration, tunnel: control.handle.clone(), caller: control.caller.clone(), resume };
@@ -58,7 +56,8 @@ pub(super) async fn keep(mut control: Control, send: SendRequest<Bytes>) {
         Ok(joined) => joined,
         Err(refused) => {
             warn!(peer = %control.caller.ip(), reason = %refused, "a worker was refused");
-            return stream.bye(ByeCode::Refused, &refused.to_string());
+            stream.bye(ByeCode::Refused, &refused.to_string());
+            return ("refused", Some(stream));
         }
     };
     let Joined { worker_id, epoch, resume, membership } = joined;
@@ -71,6 +70,24 @@ pub(super) async fn keep(mut control: Control, send: SendRequest<Bytes>) {
     drop(membership);
     info!(worker = %worker_id, epoch, reason = reason.as_str(), "worker left");
     stream.bye(reason.into(), reason.as_str());
+    (name(reason), Some(stream))
+}
+
+fn unregistered(control: &Control, error: &ControlError) -> &'static str {
+    warn!(peer = %control.caller.ip(), %error, "an agent's registration failed");
+    "unregistered"
+}
+
+/// The reason in metrics.
+fn name(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Replaced => "replaced",
+        CloseReason::Expired => "expired",
+        CloseReason::ServerStopping => "server_stopping",
+        CloseReason::Disconnected => "disconnected",
+        CloseReason::ProtocolError => "protocol_error",
+        CloseReason::AgentLeft => "agent_left",
+    }
 }
 
 /// Opens the stream and reads the registration.
@@ -95,11 +112,11 @@ async fn listen(
     stream: &mut ControlStream,
     membership: &dyn Membership,
 ) -> CloseReason {
-    let settings = &control.parts.settings;
-    let mut tick = interval((settings.expiry / 4).max(Duration::from_millis(1)));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let expiry = control.parts.settings.expiry;
     let mut told_to_drain = false;
     loop {
+        // Measured anew each time: whatever comes, on any stream, moves it.
+        let patience = expiry.saturating_sub(control.pulse.silence());
         tokio::select! {
             heard = stream.hear() => match heard {
                 Ok(text) => apply(&text, membership),
@@ -121,8 +138,8 @@ async fn listen(
                     stream.say(&RelayMessage::Drain);
                 }
             }
-            _ = tick.tick() => {
-                if control.pulse.silence() >= settings.expiry {
+            () = control.parts.clock.sleep(patience) => {
+                if control.pulse.silence() >= expiry {
                     return CloseReason::Expired;
                 }
             }
@@ -140,7 +157,8 @@ fn apply(text: &[u8], membership: &dyn Membership) {
     }
 }
 
-struct ControlStream {
+/// Dropping it while something is to be sent would reset it.
+pub(super) struct ControlStream {
     outgoing: SendStream<Bytes>,
     incoming: RecvStream,
     lines: Lines,
@@ -152,9 +170,14 @@ impl ControlStream {
         let _ = self.outgoing.send_data(line(message), false);
     }
 
-    fn bye(mut self, code: ByeCode, reason: &str) {
+    fn bye(&mut self, code: ByeCode, reason: &str) {
         let message = RelayMessage::Bye { code, reason: reason.to_owned() };
         let _ = self.outgoing.send_data(line(&message), true);
+    }
+
+    /// Waits until the agent ends its half too: then it has read ours.
+    pub(super) async fn ended(&mut self) {
+        while self.hear().await.is_ok() {}
     }
 
     /// The next line. Can be dropped while it waits.

@@ -19,11 +19,12 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tracing::{debug, info};
 
-use super::control::{self, Control};
+use super::control::{self, Control, ControlStream};
 use super::pump::{Call, pump};
 use super::stream::Buffer;
 use super::{Handle, INBOX, Orders, Parts, Pulse};
-use crate::limits;
+use crate::counters::{Counted, TunnelCounters};
+use crate::limits::{self, STREAMS_MAX};
 use crate::ws_io::WsIo;
 
 /// How long the goodbye may take to leave.
@@ -36,6 +37,8 @@ type Wire = WsIo<Pin<Box<dyn Io>>>;
 
 /// Runs a tunnel from the end of its upgrade to its own end.
 pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller) {
+    let counters = &parts.counters;
+    let _open = Counted::new(counters, |counters| &counters.open);
     let pulse = Arc::new(Pulse::new(Arc::clone(&parts.clock)));
     let heard = Arc::clone(&pulse);
     let io = WsIo::new(io, Role::Server, Box::new(move || heard.beat())).await;
@@ -50,16 +53,22 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller)
     let (orders_end, orders) = watch::channel(Orders::default());
     let handle = Arc::new(Handle { inbox: inbox_end, orders: orders_end, pulse: Arc::clone(&pulse) });
     let control = Control { parts: Arc::clone(&parts), handle, orders, pulse: Arc::clone(&pulse), caller };
-    let mut engine = Engine::new(connection, inbox, send.clone());
+    let mut engine = Engine::new(Arc::clone(&parts), connection, inbox, send.clone());
     let buffers = Arc::clone(&engine.buffers);
-    // All of these run in this one task.
-    tokio::select! {
-        () = poll_fn(|cx| engine.poll(cx)) => info!("a tunnel broke"),
-        () = control::keep(control, send) => {}
-        () = measure(ping, parts.settings.heartbeat, &pulse) => {}
-        () = cut_stalled(&buffers, parts.settings.stall_max) => {}
-    }
-    engine.close().await;
+    // All of these run in this one task. The bytes go first: after a pause of the whole
+    // process what has come meanwhile is seen before anybody judges a silence.
+    let (reason, goodbye) = tokio::select! {
+        biased;
+        () = poll_fn(|cx| engine.poll(cx)) => {
+            info!("a tunnel broke");
+            ("broken", None)
+        }
+        reason = control::keep(control, send) => reason,
+        () = measure(ping, parts.settings.heartbeat, &pulse) => ("broken", None),
+        () = cut_stalled(&buffers, parts.settings.stall_max, counters) => ("broken", None),
+    };
+    counters.closed(reason).inc();
+    engine.close(goodbye).await;
 }
 
 /// Asks the agent for a sign of life now and then, and measures the round trip.
@@ -77,18 +86,19 @@ async fn measure(ping: Option<h2::PingPong>, every: Duration, pulse: &Pulse) {
 }
 
 /// Cuts streams whose readers take nothing.
-async fn cut_stalled(buffers: &Buffers, limit: Duration) {
+async fn cut_stalled(buffers: &Buffers, limit: Duration, counters: &TunnelCounters) {
     loop {
         tokio::time::sleep(STALL_TICK).await;
         let mut cut = 0;
         lock(buffers).retain(|buffer| match buffer.upgrade() {
             Some(buffer) => {
-                cut += u32::from(buffer.cut_if_stalled(limit));
+                cut += u64::from(buffer.cut_if_stalled(limit));
                 true
             }
             None => false,
         });
         if cut > 0 {
+            counters.readers_stalled.add(cut);
             info!(cut, "cut streams whose clients take nothing");
         }
     }
@@ -96,6 +106,7 @@ async fn cut_stalled(buffers: &Buffers, limit: Duration) {
 
 /// Moves bytes and carries calls.
 struct Engine {
+    parts: Arc<Parts>,
     connection: Connection<Wire, Bytes>,
     inbox: mpsc::Receiver<Call>,
     send: SendRequest<Bytes>,
@@ -111,30 +122,45 @@ fn lock(buffers: &Buffers) -> MutexGuard<'_, Vec<Weak<Buffer>>> {
 
 impl Engine {
     fn new(
+        parts: Arc<Parts>,
         connection: Connection<Wire, Bytes>,
         inbox: mpsc::Receiver<Call>,
         send: SendRequest<Bytes>,
     ) -> Self {
-        Self { connection, inbox, send, pumps: FuturesUnordered::new(), buffers: Buffers::default() }
+        Self { parts, connection, inbox, send, pumps: FuturesUnordered::new(), buffers: Buffers::default() }
     }
 
     /// One turn: new calls, what the streams have to say, then the wire, then what came
     /// over it. `Ready` when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Poll::Ready(Some(call)) = self.inbox.poll_recv(cx) {
-            let buffers = Arc::clone(&self.buffers);
-            let opened = move |buffer| lock(&buffers).push(buffer);
-            self.pumps.push(Box::pin(pump(self.send.clone(), call, opened)));
-        }
-        self.poll_pumps(cx);
+        self.poll_calls(cx);
         if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
             if let Err(error) = result {
                 debug!(%error, "a tunnel's connection failed");
             }
+            // What came with the end still counts: an answer may have ended just before.
+            self.poll_pumps(cx);
             return Poll::Ready(());
         }
-        self.poll_pumps(cx);
+        self.poll_calls(cx);
         Poll::Pending
+    }
+
+    /// Takes calls while there is room, and carries those that run. A call that waits in
+    /// the inbox has cost nobody anything but its place there.
+    fn poll_calls(&mut self, cx: &mut Context<'_>) {
+        loop {
+            self.poll_pumps(cx);
+            if self.pumps.len() >= STREAMS_MAX as usize {
+                // The end of a pump wakes us.
+                return;
+            }
+            let Poll::Ready(Some(call)) = self.inbox.poll_recv(cx) else { return };
+            let buffers = Arc::clone(&self.buffers);
+            let opened = move |buffer| lock(&buffers).push(buffer);
+            let (parts, send) = (Arc::clone(&self.parts), self.send.clone());
+            self.pumps.push(Box::pin(pump(parts, send, call, opened)));
+        }
     }
 
     fn poll_pumps(&mut self, cx: &mut Context<'_>) {
@@ -142,9 +168,18 @@ impl Engine {
     }
 
     /// Fails what still runs, and lets the goodbye leave.
-    async fn close(self) {
-        let Self { connection, inbox, send, pumps, .. } = self;
+    async fn close(self, goodbye: Option<ControlStream>) {
+        let Self { mut connection, inbox, send, pumps, .. } = self;
         drop((inbox, pumps, send));
+        if let Some(mut stream) = goodbye {
+            let leaving = async {
+                tokio::select! {
+                    _ = &mut connection => {}
+                    () = stream.ended() => {}
+                }
+            };
+            let _ = tokio::time::timeout(GOODBYE, leaving).await;
+        }
         // With nobody left to use it, the connection says that it goes and closes.
         let _ = tokio::time::timeout(GOODBYE, connection).await;
     }

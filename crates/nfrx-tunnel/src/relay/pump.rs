@@ -14,8 +14,11 @@ use http_body::Body as _;
 use nfrx_spi::{Body, BodyError, CallError};
 use tokio::sync::oneshot;
 
+use super::Parts;
 use super::stream::{Buffer, End, StreamBody};
-use crate::headers::{self, ERROR};
+use crate::control::RESERVED_PATH;
+use crate::counters::{Counted, TunnelCounters};
+use crate::headers;
 
 /// A request on its way into the tunnel.
 pub(super) struct Call {
@@ -34,16 +37,19 @@ impl Drop for Filling {
 
 /// Carries one request. `opened` is told of the buffer of its answer.
 pub(super) async fn pump(
+    parts: Arc<Parts>,
     send: SendRequest<Bytes>,
     Call { request, mut answer }: Call,
     opened: impl FnOnce(Weak<Buffer>),
 ) {
+    let counters = &parts.counters;
+    let _open = Counted::new(counters, |counters| &counters.streams_open);
     let exchange = async {
         let mut send = send.ready().await.map_err(|_| CallError::Lost)?;
         let (request, body) = prepare(request)?;
         let whole = body.is_end_stream();
         let (response, upload) = send.send_request(request, whole).map_err(|_| CallError::Lost)?;
-        let mut upload = Upload::new(body, upload, whole);
+        let mut upload = Upload::new(body, upload, whole, Arc::clone(counters));
         let mut response = std::pin::pin!(response);
         let head = poll_fn(|cx| {
             if let Poll::Ready(result) = response.as_mut().poll(cx) {
@@ -60,7 +66,10 @@ pub(super) async fn pump(
     // A caller that left takes the stream with it, whatever it waits for.
     let (head, upload) = tokio::select! {
         biased;
-        () = answer.closed() => return,
+        () = answer.closed() => {
+            counters.resets.inc();
+            return;
+        }
         result = exchange => match result {
             Ok(opened) => opened,
             Err(error) => {
@@ -69,29 +78,32 @@ pub(super) async fn pump(
             }
         },
     };
-    let (mut parts, stream) = head.into_parts();
-    if let Some(code) = parts.headers.get(ERROR).and_then(|code| code.to_str().ok()) {
-        let _ = answer.send(Err(CallError::from_code(code)));
+    let (mut head, stream) = head.into_parts();
+    if let Some(error) = headers::failure_in(&head.headers) {
+        let _ = answer.send(Err(error));
         return;
     }
-    headers::strip(&mut parts.headers);
-    parts.version = Version::HTTP_11;
+    headers::strip(&mut head.headers);
+    head.version = Version::HTTP_11;
     if stream.is_end_stream() {
-        let _ = answer.send(Ok(Response::from_parts(parts, Body::empty())));
+        let _ = answer.send(Ok(Response::from_parts(head, Body::empty())));
         return;
     }
-    let buffer = Arc::new(Buffer::default());
+    let buffer = Arc::new(Buffer::new(Arc::clone(&parts.unread)));
     opened(Arc::downgrade(&buffer));
     let filling = Filling(Arc::clone(&buffer));
     let body = Body::stream(StreamBody::new(buffer));
-    if answer.send(Ok(Response::from_parts(parts, body))).is_ok() {
-        read(stream, upload, &filling.0).await;
+    if answer.send(Ok(Response::from_parts(head, body))).is_ok() {
+        read(stream, upload, &filling.0, counters).await;
     }
 }
 
 /// The request as it crosses: a fixed authority, no header of a connection.
 fn prepare(request: Request<Body>) -> Result<(Request<()>, Body), CallError> {
     let (mut parts, body) = request.into_parts();
+    if parts.uri.path().starts_with(RESERVED_PATH) {
+        return Err(CallError::Refused);
+    }
     headers::strip(&mut parts.headers);
     parts.headers.remove(http::header::HOST);
     parts.version = Version::HTTP_2;
@@ -112,7 +124,7 @@ fn call_error(error: &h2::Error) -> CallError {
 }
 
 /// Reads the answer to its end, as fast as it comes, while the upload goes on.
-async fn read(mut stream: RecvStream, mut upload: Upload, buffer: &Buffer) {
+async fn read(mut stream: RecvStream, mut upload: Upload, buffer: &Buffer, counters: &TunnelCounters) {
     let end = poll_fn(|cx| {
         let _ = upload.poll(cx);
         let Some(taken) = buffer.poll_taken(cx.waker()) else { return Poll::Ready(None) };
@@ -123,7 +135,13 @@ async fn read(mut stream: RecvStream, mut upload: Upload, buffer: &Buffer) {
         loop {
             match stream.poll_data(cx) {
                 Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
-                Poll::Ready(Some(Ok(bytes))) => buffer.push(bytes),
+                Poll::Ready(Some(Ok(bytes))) => {
+                    counters.bytes_in.add(bytes.len() as u64);
+                    if !buffer.push(bytes) {
+                        counters.over_budget.inc();
+                        return Poll::Ready(None);
+                    }
+                }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(End::Broken(body_error(&error)))),
                 Poll::Ready(None) => break,
                 Poll::Pending => return Poll::Pending,
@@ -131,9 +149,8 @@ async fn read(mut stream: RecvStream, mut upload: Upload, buffer: &Buffer) {
         }
         stream.poll_trailers(cx).map(|trailers| {
             Some(match trailers {
-                Ok(trailers) => match trailers.as_ref().and_then(|map| map.get(ERROR)) {
-                    Some(code) if code == "timeout" => End::Broken(BodyError::IdleTimeout),
-                    Some(_) => End::Broken(BodyError::Upstream),
+                Ok(trailers) => match trailers.as_ref().and_then(headers::break_off_in) {
+                    Some(error) => End::Broken(error),
                     None => End::Whole,
                 },
                 Err(error) => End::Broken(body_error(&error)),
@@ -141,8 +158,10 @@ async fn read(mut stream: RecvStream, mut upload: Upload, buffer: &Buffer) {
         })
     })
     .await;
-    if let Some(end) = end {
-        buffer.end(end);
+    match end {
+        Some(end) => buffer.end(end),
+        // Nobody wants the rest: dropping the stream resets it.
+        None => counters.resets.inc(),
     }
 }
 
@@ -155,19 +174,21 @@ struct Upload {
     body: Option<Body>,
     stream: SendStream<Bytes>,
     waiting: Bytes,
+    counters: Arc<TunnelCounters>,
 }
 
 impl Upload {
-    fn new(body: Body, mut stream: SendStream<Bytes>, whole: bool) -> Self {
+    fn new(body: Body, mut stream: SendStream<Bytes>, whole: bool, counters: Arc<TunnelCounters>) -> Self {
         let mut body = (!whole).then_some(body);
         // Bytes that are at hand are h2's to send as the window allows: they leave in one
         // write with the head.
         if let Some(bytes) = body.as_ref().and_then(Body::as_bytes) {
             body = None;
+            counters.bytes_out.add(bytes.len() as u64);
             // Fails only when the stream is over, which the answer shows.
             let _ = stream.send_data(bytes, true);
         }
-        Self { body, stream, waiting: Bytes::new() }
+        Self { body, stream, waiting: Bytes::new(), counters }
     }
 
     /// Sends as much as the agent takes; `Ready` when all is sent.
@@ -199,6 +220,7 @@ impl Upload {
                 Some(Ok(0)) => {}
                 Some(Ok(room)) => {
                     let piece = self.waiting.split_to(room.min(self.waiting.len()));
+                    self.counters.bytes_out.add(piece.len() as u64);
                     let last = self.waiting.is_empty() && body.is_end_stream();
                     if self.stream.send_data(piece, last).is_err() || last {
                         self.body = None;

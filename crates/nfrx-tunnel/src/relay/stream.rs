@@ -14,12 +14,17 @@ use http_body::Frame;
 use nfrx_spi::BodyError;
 use tokio::time::Instant;
 
+use crate::budget::ByteBudget;
+
 /// Taken bytes are given back to the sender in portions of this size.
 const RELEASE_BYTES: usize = 64 * 1024;
 
 /// Shared by the pump, which fills it, and the body, which empties it.
-#[derive(Debug, Default)]
-pub(super) struct Buffer(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct Buffer {
+    state: Mutex<State>,
+    budget: Arc<ByteBudget>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,13 +51,23 @@ pub(super) enum End {
 }
 
 impl Buffer {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An empty buffer, whose bytes count in `budget`.
+    pub(super) fn new(budget: Arc<ByteBudget>) -> Self {
+        Self { state: Mutex::default(), budget }
     }
 
-    /// Takes a piece from the tunnel.
-    pub(super) fn push(&self, bytes: Bytes) {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a piece from the tunnel. If that would be too much over all tunnels the stream
+    /// is cut; tells whether it goes on.
+    pub(super) fn push(&self, bytes: Bytes) -> bool {
         let mut state = self.lock();
+        if !self.budget.claim(bytes.len()) {
+            self.cut(&mut state, BodyError::Aborted);
+            return false;
+        }
         if state.piece.is_empty() && state.backlog.is_empty() {
             state.piece = bytes;
             state.waits_since = Some(Instant::now());
@@ -65,6 +80,7 @@ impl Buffer {
             backlog.extend_from_slice(&bytes);
         }
         state.wake_reader();
+        true
     }
 
     /// Ends the stream; only the first end counts.
@@ -95,17 +111,34 @@ impl Buffer {
         let mut state = self.lock();
         let stalled = state.end.is_none() && state.waits_since.is_some_and(|since| since.elapsed() >= limit);
         if stalled {
-            state.end = Some(End::Broken(BodyError::ReaderStalled));
-            state.piece = Bytes::new();
-            state.backlog = BytesMut::new();
-            state.wake_reader();
+            self.cut(&mut state, BodyError::ReaderStalled);
             state.wake_pump();
         }
         stalled
     }
+
+    /// Ends the stream and forgets what is unread: the room is needed.
+    fn cut(&self, state: &mut State, error: BodyError) {
+        state.end = Some(End::Broken(error));
+        self.budget.release(state.unread());
+        state.piece = Bytes::new();
+        state.backlog = BytesMut::new();
+        state.wake_reader();
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let unread = self.lock().unread();
+        self.budget.release(unread);
+    }
 }
 
 impl State {
+    fn unread(&self) -> usize {
+        self.piece.len() + self.backlog.len()
+    }
+
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -155,6 +188,7 @@ impl http_body::Body for StreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut state = self.0.lock();
         if let Some(bytes) = state.take() {
+            self.0.budget.release(bytes.len());
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match state.end.take() {
