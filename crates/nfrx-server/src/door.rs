@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::config::Limits;
 use crate::front::{Front, take_upgrade};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Bound, Telemetry};
 
 pub(crate) use accept::accept;
 pub(crate) use bounds::{Bounds, Permit};
@@ -121,6 +121,9 @@ impl Door {
         let mut is_closing = false;
         let mut idle = interval_at(Instant::now() + inner.limits.idle_max, inner.limits.idle_max);
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stall_max = inner.limits.write_stall_max;
+        let mut stalls = interval_at(Instant::now() + stall_max, stall_max);
+        stalls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // Most wakes are the connection's: it is asked first.
@@ -134,6 +137,13 @@ impl Door {
                 () = closing.as_mut(), if !is_closing => {
                     is_closing = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                // A client that shuts a stream's window and goes on to answer pings would
+                // hold a worker's slot for ever.
+                _ = stalls.tick() => {
+                    for _ in 0..state.cut_untaken(stall_max) {
+                        inner.telemetry.refuse(Bound::WriteStall);
+                    }
                 }
                 _ = idle.tick(), if !is_closing => {
                     if state.was_idle() {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
 use nfrx_runtime::DrainWatch;
 use nfrx_spi::{ApiError, Body, BodyError, Dialect, RequestContext, RequestId, Route};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ use origin::Origins;
 use request_id::RequestIds;
 
 pub(crate) use in_flight::InFlight;
-pub(crate) use reply::Reply;
+pub(crate) use reply::{Held, Reply};
 pub(crate) use upgrade::{TakeUpgrade, take_upgrade};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -128,6 +128,8 @@ impl Front {
             request.extensions_mut().insert(upgrade);
         }
         let (parts, body) = request.into_parts();
+        // HTTP/1 has one answer at a time: there the socket shows a reader that stalls.
+        let watch = (parts.version == Version::HTTP_2).then(|| Arc::clone(&connection));
         let id = self.shared.ids.take(&parts.headers);
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
@@ -147,7 +149,13 @@ impl Front {
         // The query may hold what is nobody's business; it is not logged.
         let ms = started.elapsed().as_millis() as u64;
         info!(request_id = %id, %method, url = path, status = status.as_u16(), ms, peer = %address.ip(), "http");
-        response.map(|body| Reply::new(body, busy, counted))
+        response.map(|body| {
+            let reply = Reply::new(body, busy, counted);
+            if let Some(connection) = watch {
+                connection.watch(reply.held());
+            }
+            reply
+        })
     }
 
     async fn pass<B>(&self, mut incoming: Incoming<B>) -> (Response<Body>, Option<in_flight::Counted>)

@@ -1,7 +1,14 @@
 //! What a connection's requests tell its socket's guard.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::front::Held;
+
+/// Answers that are noted before those that ended are forgotten; more than a connection
+/// has streams.
+const NOTED_MAX: usize = 128;
 
 /// Shared by a connection's requests and its guard.
 #[derive(Debug, Default)]
@@ -10,6 +17,7 @@ pub(crate) struct ConnectionState {
     started: AtomicU64,
     started_at_tick: AtomicU64,
     linger: AtomicBool,
+    answers: Mutex<Vec<Weak<Held>>>,
 }
 
 /// A request that runs; dropping it is its end.
@@ -37,6 +45,29 @@ impl ConnectionState {
     pub(super) fn was_idle(&self) -> bool {
         let requests = self.requests();
         self.started_at_tick.swap(requests, Ordering::Relaxed) == requests && !self.is_busy()
+    }
+
+    /// Notes an answer whose reader can stall on its own.
+    pub(crate) fn watch(&self, answer: &Arc<Held>) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= NOTED_MAX {
+            answers.retain(|answer| answer.strong_count() > 0);
+        }
+        answers.push(Arc::downgrade(answer));
+    }
+
+    /// Lets go of answers of which nothing was taken for that long; says how many.
+    pub(super) fn cut_untaken(&self, limit: Duration) -> usize {
+        let answers = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut cut = 0;
+        for answer in answers.iter().filter_map(Weak::upgrade) {
+            if answer.cut_if_untaken(limit) {
+                cut += 1;
+            } else {
+                self.watch(&answer);
+            }
+        }
+        cut
     }
 
     /// A request's body was left unread: closing at once would reset the connection and

@@ -1,18 +1,33 @@
 //! The body of an answer, and what is held until its last byte was taken.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use nfrx_spi::{Body, BodyError};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::in_flight::Counted;
 use crate::door::Busy;
 
 /// A body that is part of a connection's load and, for most routes, of the drain's.
-pub(crate) struct Reply {
+pub(crate) struct Reply(Arc<Held>);
+
+/// What an answer holds: its body, and with it a worker's slot. Shared with its
+/// connection, since nobody polls the body of an HTTP/2 stream whose window is shut.
+pub(crate) struct Held(Mutex<Inner>);
+
+struct Inner {
+    content: Option<Content>,
+    /// Since when the reader has not come for more; `None` while it waits for us.
+    untaken_since: Option<Instant>,
+}
+
+struct Content {
     body: Body,
     _busy: Busy,
     _counted: Option<Counted>,
@@ -20,7 +35,31 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(super) fn new(body: Body, busy: Busy, counted: Option<Counted>) -> Self {
-        Self { body, _busy: busy, _counted: counted }
+        let content = Some(Content { body, _busy: busy, _counted: counted });
+        Self(Arc::new(Held(Mutex::new(Inner { content, untaken_since: Some(Instant::now()) }))))
+    }
+
+    /// What its connection may let go of.
+    pub(super) fn held(&self) -> &Arc<Held> {
+        &self.0
+    }
+}
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets everything go if the reader took nothing for that long. Tells whether it did.
+    pub(crate) fn cut_if_untaken(&self, limit: Duration) -> bool {
+        let mut inner = self.lock();
+        let content = match inner.untaken_since {
+            Some(since) if since.elapsed() >= limit => inner.content.take(),
+            _ => None,
+        };
+        // Foreign code runs when a body is dropped.
+        drop(inner);
+        content.is_some()
     }
 }
 
@@ -29,10 +68,15 @@ impl http_body::Body for Reply {
     type Error = BodyError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let mut inner = self.0.lock();
+        let Some(content) = &mut inner.content else {
+            return Poll::Ready(Some(Err(BodyError::ReaderStalled)));
+        };
+        let polled = Pin::new(&mut content.body).poll_frame(cx);
+        inner.untaken_since = polled.is_ready().then(Instant::now);
         if let Poll::Ready(Some(Err(error))) = &polled {
             // The connection or stream is aborted for it: a cut answer never looks whole.
             debug!(%error, "an answer broke off");
@@ -41,10 +85,10 @@ impl http_body::Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.lock().content.as_ref().is_some_and(|content| content.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.lock().content.as_ref().map_or_else(SizeHint::default, |content| content.body.size_hint())
     }
 }
