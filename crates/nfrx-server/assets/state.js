@@ -15,7 +15,10 @@ function element(name, text, className) {
 
 function table(columns, rows) {
   const head = element("tr");
-  for (const [title, , kind] of columns) head.append(element("th", title, kind));
+  for (const [title, , kind] of columns) {
+    // "bad" colours what is bad, not its heading.
+    head.append(element("th", title, kind === "number" ? kind : undefined));
+  }
   const body = element("tbody");
   for (const row of rows) {
     const line = element("tr");
@@ -80,7 +83,7 @@ async function watch() {
   if (response.status === 401 || response.status === 403) {
     sessionStorage.removeItem(KEY);
     byId("login").hidden = false;
-    byId("status").textContent = key ? "This key is not known." : "A key is needed.";
+    byId("status").textContent = key ? "The server does not know this key." : "A key is needed: the one that clients of this server use.";
     return false;
   }
   if (!response.ok) throw new Error(`the server answered ${response.status}`);

@@ -35,6 +35,7 @@ fn root() -> Command {
     let mut root = Command::new("nfrx")
         .about("A public relay for private AI. Without a command: the server.")
         .version(version())
+        .override_usage("nfrx [COMMAND] [OPTIONS]")
         .subcommand_required(true);
     for name in CommandName::ALL {
         let sub =

@@ -28,8 +28,7 @@ pub(super) async fn choose(named: &str) -> anyhow::Result<Chosen> {
         return simulated("").await;
     }
     if !named.is_empty() {
-        let base = BaseUrl::parse(named)
-            .context("`--backend` must be an address such as http://127.0.0.1:11434/v1")?;
+        let base = BaseUrl::parse(named).context("`--backend` is neither `sim` nor an address")?;
         return Ok(Chosen { base: base.to_string(), sentence: format!("{base}, as told"), sim: None });
     }
     if let Some(found) = detect(local_engines()).await {
