@@ -27,7 +27,8 @@ impl State {
     }
 
     /// Takes all labels from a worker that is out of the index. Gives those that are not
-    /// in `kept`.
+    /// in `kept`, which ascends: a worker may change thousands of labels at a time, under
+    /// the lock.
     pub(super) fn withdraw(&mut self, at: u32, kept: &[u32]) -> Vec<u32> {
         let mut lost = Vec::new();
         for nth in 0..self.workers[at].labels.len() {
@@ -37,7 +38,7 @@ impl State {
             if let Some(moved) = members.get(member as usize).copied() {
                 self.workers[moved.worker].labels[moved.nth as usize].member = member;
             }
-            if !kept.contains(&label) {
+            if kept.binary_search(&label).is_err() {
                 lost.push(label);
             }
         }
