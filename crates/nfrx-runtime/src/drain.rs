@@ -91,7 +91,9 @@ impl Drain {
             None => self.watch.cut.run_until_cancelled(self.tasks.wait()).await.is_some(),
         };
         if !ended {
-            warn!(left = self.tasks.len(), "grace is over, cutting what is left");
+            if !self.watch.cut.is_cancelled() {
+                warn!(left = self.tasks.len(), "grace is over, cutting what is left");
+            }
             self.cut();
             self.tasks.wait().await;
         }
