@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod pipe;
+pub mod relay;
 pub mod tee;

@@ -1,0 +1,188 @@
+//! An agent under test: started from a plan, watched, stopped or killed.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nfrx_agent::client::BackendClient;
+use nfrx_agent::{Agent, AgentConfig, AgentStatus, StatusBoard};
+use nfrx_llm::agent::{LlmConfig, agent_with, llm_agent_specs};
+use nfrx_sim::{SimConfig, SimHandle};
+use nfrx_spi::{BoxFuture, PluginOptions, Secret};
+use nfrx_tunnel::{Connect, Connection, LinkError};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::{Backend, Entrance, LOCAL, WORKER_KEY, patiently};
+use crate::pipe::{PipeControl, PipeOptions, pipe};
+
+/// What an agent is to be.
+#[derive(Debug, Clone)]
+pub struct AgentPlan {
+    /// The id to register with.
+    pub id: String,
+    /// Requests at once.
+    pub max_concurrency: u32,
+    /// The key it shows the server.
+    pub key: Option<String>,
+    /// The longest silence of its backend; `None` for no limit.
+    pub request_timeout: Option<Duration>,
+    /// Whether it dials again.
+    pub reconnect: bool,
+    /// The pipes to the server.
+    pub tunnel: PipeOptions,
+    /// The pipes to the backend.
+    pub pipes: PipeOptions,
+    /// How the backend behaves.
+    pub sim: SimConfig,
+}
+
+impl AgentPlan {
+    /// An agent with the right key that dials again, before a quick backend.
+    pub fn new(id: &str, max_concurrency: u32) -> Self {
+        Self {
+            id: id.to_owned(),
+            max_concurrency,
+            key: Some(WORKER_KEY.to_owned()),
+            request_timeout: None,
+            reconnect: true,
+            tunnel: PipeOptions::default(),
+            pipes: PipeOptions::default(),
+            sim: SimConfig::default(),
+        }
+    }
+
+    /// Starts it; it dials at `entrance`.
+    pub fn start(self, entrance: &Entrance) -> TestAgent {
+        let backend = Backend::new(self.sim, self.pipes);
+        let dials = Dials { entrance: entrance.clone(), options: self.tunnel, made: Arc::default() };
+        let llm = PluginOptions::new(llm_agent_specs(), [].into());
+        let llm = LlmConfig::from_options(&llm).expect("defaults are valid");
+        let client =
+            BackendClient::with_connector(llm.base.clone(), Arc::new(backend.clone()), self.request_timeout);
+        let config = AgentConfig {
+            server_url: "ws://localhost/api/llm/connect".to_owned(),
+            client_key: self.key.map(Secret::new),
+            worker_id: self.id.clone(),
+            worker_name: self.id,
+            max_concurrency: self.max_concurrency,
+            request_timeout: self.request_timeout,
+            drain_timeout: None,
+            reconnect: self.reconnect,
+        };
+        let agent = agent_with(config, &llm, client.expect("a valid address"));
+        let agent = agent.expect("a valid address").with_connect(Arc::new(dials.clone()));
+        TestAgent::run(agent, backend, dials)
+    }
+
+    /// Starts it and waits until it is connected.
+    pub async fn join(self, entrance: &Entrance) -> TestAgent {
+        let agent = self.start(entrance);
+        agent.connected().await;
+        agent
+    }
+}
+
+/// A running agent. Dropping it kills it: nothing more is said, its connections end.
+pub struct TestAgent {
+    status: StatusBoard,
+    backend: Backend,
+    dials: Dials,
+    stop: oneshot::Sender<()>,
+    ran: watch::Receiver<Option<Result<(), String>>>,
+    _task: JoinSet<()>,
+}
+
+impl TestAgent {
+    fn run(agent: Agent, backend: Backend, dials: Dials) -> Self {
+        let (status, mut task) = (agent.status(), JoinSet::new());
+        let ((stop, stopped), (end, ran)) = (oneshot::channel(), watch::channel(None));
+        task.spawn(async move {
+            let stop = async {
+                // An agent whose handle is gone is killed, not stopped.
+                if stopped.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let ended: Result<(), LinkError> = agent.run(stop).await;
+            end.send_replace(Some(ended.map_err(|error| error.to_string())));
+        });
+        Self { status, backend, dials, stop, ran, _task: task }
+    }
+
+    /// What its backend saw.
+    pub fn sim(&self) -> &SimHandle {
+        self.backend.sim()
+    }
+
+    /// Its backend.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The connections it made to the server, in their order; the server is at the right
+    /// end. As long as there is one only, the first tunnel stands.
+    pub fn tunnels(&self) -> Vec<PipeControl> {
+        self.dials.lock().clone()
+    }
+
+    /// The connection made last.
+    pub fn tunnel(&self) -> PipeControl {
+        self.tunnels().pop().expect("the agent has dialed")
+    }
+
+    /// Waits until it knows of itself what `reached` wants.
+    pub async fn until(&self, reached: impl FnMut(&AgentStatus) -> bool) -> AgentStatus {
+        let mut watch = self.status.watch();
+        patiently(watch.wait_for(reached)).await.expect("the board is ours").clone()
+    }
+
+    /// Waits until the tunnel stands.
+    pub async fn connected(&self) {
+        self.until(|status| status.connected_to_server).await;
+    }
+
+    /// Waits until it has ended by itself and tells how.
+    pub async fn ended(&mut self) -> Result<(), String> {
+        let ended = patiently(self.ran.wait_for(Option::is_some)).await.expect("the agent does not panic");
+        ended.clone().expect("just seen")
+    }
+
+    /// Stops it as a signal does and waits for its end.
+    pub async fn stop(mut self) -> Result<(), String> {
+        let (stop, _) = oneshot::channel();
+        // An agent that has ended by itself need not be told.
+        let _ = std::mem::replace(&mut self.stop, stop).send(());
+        self.ended().await
+    }
+
+    /// Kills it.
+    pub fn kill(self) {}
+}
+
+/// Dials the server, and keeps what breaks the connections.
+#[derive(Clone)]
+struct Dials {
+    entrance: Entrance,
+    options: PipeOptions,
+    made: Arc<Mutex<Vec<PipeControl>>>,
+}
+
+impl Dials {
+    fn lock(&self) -> MutexGuard<'_, Vec<PipeControl>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connect for Dials {
+    fn connect(&self) -> BoxFuture<'_, io::Result<Connection>> {
+        let (ours, theirs, control) = pipe(self.options);
+        let dialed = if self.entrance.enter(theirs, LOCAL, control.clone()) {
+            self.lock().push(control);
+            Ok(Box::pin(ours) as Connection)
+        } else {
+            Err(Entrance::nobody())
+        };
+        Box::pin(std::future::ready(dialed))
+    }
+}

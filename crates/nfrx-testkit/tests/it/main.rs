@@ -1,0 +1,14 @@
+//! The whole relay in one process, and what it must survive: clients that leave or stop
+//! reading, agents and servers that vanish, backends that stall, requests that are wrong.
+//!
+//! Pipes and a paused clock: times are exact, and a run is like the one before.
+
+mod ask;
+mod cancel;
+mod idle;
+mod leaving;
+mod lost;
+mod queue;
+mod refused;
+mod slow;
+mod takeover;
