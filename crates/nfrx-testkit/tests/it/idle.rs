@@ -25,6 +25,7 @@ async fn check(relay: &Relay, agent: &TestAgent) {
     patiently(agent.sim().wait_until(|stats| stats.cancelled == 3 && stats.in_flight == 0)).await;
 }
 
+// Seen to fail: without the limit in the backend client.
 #[tokio::test(start_paused = true)]
 async fn the_agents_limit_ends_what_its_backend_stalls() {
     let relay = Relay::start(config(&[]));

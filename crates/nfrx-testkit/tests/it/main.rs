@@ -11,4 +11,5 @@ mod lost;
 mod queue;
 mod refused;
 mod slow;
+mod sockets;
 mod takeover;

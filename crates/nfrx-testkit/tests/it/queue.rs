@@ -82,6 +82,7 @@ async fn a_waiting_stream_is_told_its_place_and_then_gets_its_answer() {
     assert_eq!(agent.sim().in_flight_max(), 1);
 }
 
+// Seen to fail: when an error status is passed on as if it were a stream.
 #[tokio::test(start_paused = true)]
 async fn an_error_after_a_queue_event_is_an_error_event() {
     let relay = Relay::start(config(&[]));

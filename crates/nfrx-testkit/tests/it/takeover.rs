@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::ask::{assert_alive, chat, open, piece, rest};
 
+// Seen to fail: when anybody may take over.
 #[tokio::test(start_paused = true)]
 async fn another_agent_with_the_same_id_is_refused_while_the_first_lives() {
     let relay = Relay::start(config(&[]));
