@@ -4,6 +4,8 @@
 mod control;
 mod serve;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

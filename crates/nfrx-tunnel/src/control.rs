@@ -111,3 +111,49 @@ impl Lines {
         Ok(Some(line))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_however_they_come() {
+        let text = b"{\"a\":1}\n\n{\"b\":2}\nrest";
+        for size in 1..=text.len() {
+            let mut lines = Lines::default();
+            let mut found = Vec::new();
+            for piece in text.chunks(size) {
+                lines.feed(piece);
+                while let Some(line) = lines.next().expect("short") {
+                    found.push(line);
+                }
+            }
+            assert_eq!(found, ["{\"a\":1}", "", "{\"b\":2}"], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_refused_by_its_own_length_whatever_comes_with_it() {
+        // Seen to fail: when only lines without an end are judged.
+        let check = |length: usize| {
+            let mut lines = Lines::default();
+            lines.feed(&vec![b'x'; length]);
+            lines.feed(b"\nnext\n");
+            lines.next().is_ok()
+        };
+        assert!(check(LINE_BYTES_MAX));
+        assert!(!check(LINE_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn messages_read_as_they_are_written_and_new_codes_are_no_error() {
+        let message = RelayMessage::Bye { code: ByeCode::ServerStopping, reason: "x\ny".to_owned() };
+        let text = line(&message);
+        assert_eq!(memchr::memchr(b'\n', &text), Some(text.len() - 1), "one line");
+        let read: RelayMessage = serde_json::from_slice(&text).expect("our own");
+        assert!(matches!(read, RelayMessage::Bye { code: ByeCode::ServerStopping, .. }));
+        let newer = r#"{"type":"bye","code":"moved","reason":"","to":"elsewhere"}"#;
+        let read: RelayMessage = serde_json::from_str(newer).expect("a newer relay's");
+        assert!(matches!(read, RelayMessage::Bye { code: ByeCode::Unknown, .. }));
+    }
+}

@@ -58,6 +58,7 @@ async fn an_agent_that_dies_midway_breaks_its_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_reason_of_a_goodbye_reaches_the_agent() {
+    // Seen to fail: when the control stream is dropped before its last line has left.
     use CloseReason::{Disconnected, Expired, Replaced, ServerStopping};
     for reason in [Replaced, Expired, ServerStopping, Disconnected] {
         let rig = Plan { reconnect: false, ..Plan::default() }.start(Service(nothing));
@@ -146,6 +147,7 @@ async fn each_wrong_answer_to_the_dial_has_its_own_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_of_the_agent_waits_for_what_runs() {
+    // Seen to fail: when the streams are not read once more after the connection's end.
     let (feeder, body) = fed();
     let body = std::sync::Mutex::new(Some(body));
     let rig = Rig::new(Service(move |_| {
@@ -193,14 +195,4 @@ async fn a_dead_path_is_noticed_at_both_ends() {
         other => panic!("the silence became {other:?}"),
     }
     assert!(start.elapsed() <= Duration::from_secs(20), "{:?}", start.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_relay_that_accepts_and_then_is_silent_does_not_hold_the_agent() {
-    // Seen to fail: without a deadline for the control stream the agent waits for ever.
-    let rig = Plan { mortal: true, reconnect: false, delay: Duration::from_millis(50), ..Plan::default() };
-    let rig = rig.start(Service(nothing));
-    tokio::time::sleep(Duration::from_millis(220)).await;
-    rig.way.dead.send_replace(true);
-    assert!(matches!(rig.end().await, Err(LinkError::Lost { .. } | LinkError::Dial(_))));
 }
