@@ -61,6 +61,7 @@ async fn leaving_a_stream_reaches_the_backend_between_two_tokens() {
     check(&agent, (client, body)).await;
 }
 
+// Seen to fail: without queue events.
 #[tokio::test(start_paused = true)]
 async fn leaving_the_queue_frees_the_place_there() {
     let (relay, agent) = start(1).await;

@@ -35,6 +35,7 @@ async fn the_agents_limit_ends_what_its_backend_stalls() {
     check(&relay, &agent).await;
 }
 
+// Seen to fail: without the limit of silence.
 #[tokio::test(start_paused = true)]
 async fn the_servers_limit_ends_what_an_agent_lets_stall() {
     let relay = Relay::start(config(&[("silence_max", "10s")]));

@@ -64,6 +64,7 @@ async fn a_hundred_requests_on_four_slots_are_served_in_order_of_arrival() {
     assert_eq!(one.sim().finished() + two.sim().finished(), 100);
 }
 
+// Seen to fail: without queue events.
 #[tokio::test(start_paused = true)]
 async fn a_waiting_stream_is_told_its_place_and_then_gets_its_answer() {
     let relay = Relay::start(config(&[("queue_update_seconds", "2")]));
@@ -97,6 +98,7 @@ async fn an_error_after_a_queue_event_is_an_error_event() {
     assert!(clean && error["error"]["status"] == 418, "{text}");
 }
 
+// Seen to fail: with one more slot than the worker offers.
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_with_when_to_come_back() {
     let relay = Relay::start(config(&[("queue_size", "1")]));

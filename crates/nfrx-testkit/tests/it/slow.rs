@@ -41,6 +41,7 @@ fn backend_wrote(agent: &TestAgent) -> u64 {
     agent.backend().pipes().iter().map(|pipe| pipe.written_right()).max().expect("there are requests")
 }
 
+// Seen to fail: when the window is given back for what nobody has read.
 #[tokio::test(start_paused = true)]
 async fn one_that_stops_reading_is_cut_in_time_and_slows_none_of_fifty_others() {
     let relay = Relay::start(config(&[]));

@@ -32,6 +32,7 @@ async fn another_agent_with_the_same_id_is_refused_while_the_first_lives() {
     assert_alive(&relay, &heir).await;
 }
 
+// Seen to fail: when its token is not looked at.
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_lost_its_path_takes_over_and_its_old_end_leaves_it_alone() {
     let relay = Relay::start(config(&[]));
