@@ -16,7 +16,7 @@ use nfrx_pool::{AliasScorer, Limits, Pool, PoolConfig, RequestMetrics};
 use nfrx_spi::{
     Access, ApiError, Body, BoxFuture, Clock, CloseReason, Dialect, HandlerResult, MetricsError,
     MetricsRegistry, Operation, OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory,
-    RequestContext, Router, Scheduler, StateRegistry, WorkerProvider, WorkerRegistry,
+    RequestContext, Router, Scheduler, Scopes, StateRegistry, WorkerProvider, WorkerRegistry,
 };
 use nfrx_tunnel::{Acceptor, TunnelSettings};
 
@@ -133,14 +133,25 @@ impl Service {
     /// connected (HTTP contract §4.6).
     fn target<'a>(&self, context: &'a RequestContext) -> Result<Option<&'a str>, ApiError> {
         let worker = context.params.get("worker_id");
-        if worker.is_empty() {
-            return Ok(None);
+        judge_target(worker, &context.caller.scopes)?;
+        match worker {
+            "" => Ok(None),
+            worker if self.pool.has_worker(worker) => Ok(Some(worker)),
+            _ => Err(ApiError::NoWorker),
         }
-        if !context.caller.scopes.allows_worker(worker) {
-            return Err(ApiError::Forbidden("this key may not reach this worker".to_owned()));
-        }
-        if self.pool.has_worker(worker) { Ok(Some(worker)) } else { Err(ApiError::NoWorker) }
     }
+}
+
+/// A key that may reach only some workers has to name one: elsewhere the pool chooses.
+fn judge_target(worker: &str, scopes: &Scopes) -> Result<(), ApiError> {
+    if worker.is_empty() && !scopes.workers.is_empty() {
+        let text = "this key reaches only the workers it names: use /api/llm/id/{worker}/v1";
+        return Err(ApiError::Forbidden(text.to_owned()));
+    }
+    if !worker.is_empty() && !scopes.allows_worker(worker) {
+        return Err(ApiError::Forbidden("this key may not reach this worker".to_owned()));
+    }
+    Ok(())
 }
 
 impl Plugin for Llm {
@@ -186,5 +197,20 @@ impl Plugin for Llm {
 impl WorkerProvider for Llm {
     fn scheduler(&self) -> Arc<dyn Scheduler> {
         Arc::new(self.service.pool.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Seen to fail: without the first rule such a key reaches every worker through /v1.
+    #[test]
+    fn a_key_for_some_workers_reaches_no_other() {
+        let narrow = Scopes { workers: vec!["den".into()], ..Scopes::default() };
+        for (worker, allowed) in [("den", true), ("attic", false), ("", false)] {
+            assert_eq!(judge_target(worker, &narrow).is_ok(), allowed, "worker `{worker}`");
+            assert!(judge_target(worker, &Scopes::default()).is_ok());
+        }
     }
 }

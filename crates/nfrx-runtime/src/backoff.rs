@@ -2,14 +2,25 @@
 
 use std::time::Duration;
 
-/// An agent's waits between dials (worker protocol §9.4): the last one repeats.
+/// An agent's waits between dials; the last one repeats. As worker protocol §9.4, but with
+/// short waits for longer: a server that is restarted is rejoined within two seconds.
 pub const RECONNECT: &[Duration] = &[
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(1),
     Duration::from_secs(5),
     Duration::from_secs(5),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
     Duration::from_secs(15),
     Duration::from_secs(30),
 ];
@@ -52,7 +63,7 @@ mod tests {
     #[test]
     fn waits_grow_stay_within_a_fifth_and_start_again() {
         let mut backoff = Backoff::new(RECONNECT);
-        for expected in RECONNECT.iter().chain([&RECONNECT[7]; 3]) {
+        for expected in RECONNECT.iter().chain([&RECONNECT[RECONNECT.len() - 1]; 3]) {
             let wait = backoff.next_wait();
             assert!(
                 wait >= expected.mul_f64(0.8) && wait <= expected.mul_f64(1.2),

@@ -80,7 +80,9 @@ pub enum DialError {
         server: String,
     },
     /// The server can't be reached, or broke off.
-    #[error("can't reach {server}")]
+    #[error(
+        "can't reach {server}: is the server running there? SERVER_URL names it, RECONNECT=true keeps trying"
+    )]
     Io {
         /// The server.
         server: String,
@@ -98,7 +100,8 @@ pub enum DialError {
 impl ServerUrl {
     /// Reads `ws`, `wss`, `http` or `https` addresses.
     pub fn parse(text: &str) -> Result<Self, DialError> {
-        let bad = || DialError::BadUrl(text.to_owned());
+        // A password in it must not get into a log.
+        let bad = || DialError::BadUrl(text.rsplit('@').next().unwrap_or_default().to_owned());
         let uri: Uri = text.trim().parse().map_err(|_| bad())?;
         let tls = match uri.scheme_str() {
             Some("ws" | "http") => false,

@@ -2,6 +2,7 @@
 //! the tunnel is to be closed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -9,10 +10,14 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use nfrx_spi::{Caller, CloseReason, Joined, Membership, Newcomer, Registration};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{Handle, Orders, Parts, Pulse};
 use crate::control::{AgentMessage, ByeCode, Lines, PATH, RelayMessage, line};
+
+/// Heartbeats come every few seconds, and updates when a backend's models change.
+const MESSAGES_PER_SECOND: u32 = 20;
 
 /// What the control stream works with.
 pub(super) struct Control {
@@ -114,12 +119,19 @@ async fn listen(
 ) -> CloseReason {
     let expiry = control.parts.settings.expiry;
     let mut told_to_drain = false;
+    let mut pace = Pace::default();
     loop {
         // Measured anew each time: whatever comes, on any stream, moves it.
         let patience = expiry.saturating_sub(control.pulse.silence());
         tokio::select! {
-            heard = stream.hear() => match heard {
-                Ok(text) => apply(&text, membership),
+            heard = async {
+                pace.wait().await;
+                stream.hear().await
+            } => match heard {
+                Ok(text) => {
+                    pace.heard();
+                    apply(&text, membership);
+                }
                 Err(ControlError::Closed) => return CloseReason::AgentLeft,
                 Err(error) => {
                     debug!(%error, "control stream ended");
@@ -144,6 +156,33 @@ async fn listen(
                 }
             }
         }
+    }
+}
+
+/// Bounds how many messages of an agent are applied: each may change what the whole pool
+/// looks through. Those beyond are not read, so flow control holds the agent back.
+#[derive(Default)]
+struct Pace {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Pace {
+    /// Waits until another message may be heard. Can be dropped while it waits.
+    async fn wait(&self) {
+        if self.count >= MESSAGES_PER_SECOND
+            && let Some(since) = self.since
+        {
+            tokio::time::sleep_until(since + Duration::from_secs(1)).await;
+        }
+    }
+
+    fn heard(&mut self) {
+        let over = self.since.is_none_or(|since| since.elapsed() >= Duration::from_secs(1));
+        if over {
+            (self.since, self.count) = (Some(Instant::now()), 0);
+        }
+        self.count += 1;
     }
 }
 
@@ -190,5 +229,21 @@ impl ControlStream {
             self.incoming.flow_control().release_capacity(piece.len())?;
             self.lines.feed(&piece);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Seen to fail: without the wait all hundred pass at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_talkative_agent_is_heard_twenty_times_a_second() {
+        let (start, mut pace) = (Instant::now(), Pace::default());
+        for _ in 0..100 {
+            pace.wait().await;
+            pace.heard();
+        }
+        assert_eq!(start.elapsed().as_secs(), 4);
     }
 }

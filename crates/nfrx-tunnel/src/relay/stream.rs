@@ -109,7 +109,8 @@ impl Buffer {
     /// Cuts the stream if its reader took nothing for that long. Tells whether it did.
     pub(super) fn cut_if_stalled(&self, limit: Duration) -> bool {
         let mut state = self.lock();
-        let stalled = state.end.is_none() && state.waits_since.is_some_and(|since| since.elapsed() >= limit);
+        // Also after the end: unread bytes are kept for nobody.
+        let stalled = state.waits_since.is_some_and(|since| since.elapsed() >= limit);
         if stalled {
             self.cut(&mut state, BodyError::ReaderStalled);
             state.wake_pump();
@@ -120,6 +121,7 @@ impl Buffer {
     /// Ends the stream and forgets what is unread: the room is needed.
     fn cut(&self, state: &mut State, error: BodyError) {
         state.end = Some(End::Broken(error));
+        state.waits_since = None;
         self.budget.release(state.unread());
         state.piece = Bytes::new();
         state.backlog = BytesMut::new();
