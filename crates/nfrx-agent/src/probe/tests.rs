@@ -131,11 +131,12 @@ async fn failures_are_followed_by_the_schedule_of_reconnects_without_an_end() {
     let probing = prober.run(false);
     tokio::select! {
         () = probing => panic!("probing never ends by itself"),
-        () = backend.asked(20) => {}
+        () = backend.asked(RECONNECT.len() as u32 + 12) => {}
     }
-    // Eight waits of the schedule, then the last one again and again, each up to a
-    // fifth shorter or longer.
-    let schedule: Duration = RECONNECT.iter().sum::<Duration>() + RECONNECT[7] * 12;
+    // All waits of the schedule, then the last one again and again, each up to a fifth
+    // shorter or longer.
+    let last = RECONNECT[RECONNECT.len() - 1];
+    let schedule: Duration = RECONNECT.iter().sum::<Duration>() + last * 12;
     let took = start.elapsed();
     assert!(took >= schedule.mul_f64(0.8) && took <= schedule.mul_f64(1.2), "{took:?}");
 }
