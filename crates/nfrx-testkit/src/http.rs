@@ -18,6 +18,9 @@ pub struct HttpClient {
     _connection: JoinSet<()>,
 }
 
+/// An answer whose body streams.
+pub type Streaming = Response<Incoming>;
+
 /// An answer read to its end.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -67,7 +70,7 @@ impl HttpClient {
     }
 
     /// Sends a request and gives the head of its answer; the body streams.
-    pub async fn send(&mut self, request: Request<Bytes>) -> hyper::Result<Response<Incoming>> {
+    pub async fn send(&mut self, request: Request<Bytes>) -> hyper::Result<Streaming> {
         self.sender.ready().await?;
         self.sender.send_request(request.map(Full::new)).await
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use nfrx_sim::{Sim, SimConfig, SimHandle};
-use nfrx_testkit::http::{HttpClient, get, post};
+use nfrx_testkit::http::{HttpClient, Streaming, get, post};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -45,6 +45,14 @@ impl Relay {
     async fn client(&self) -> HttpClient {
         HttpClient::connect(self.addr).await.expect("the server listens")
     }
+
+    /// Begins a stream; it lives as long as its client.
+    async fn stream(&self, tokens: u32) -> (HttpClient, Streaming) {
+        let mut client = self.client().await;
+        let request = post("/v1/chat/completions", Some(API_KEY), &slow_stream(tokens));
+        let response = client.send(request).await.expect("the stream begins");
+        (client, response)
+    }
 }
 
 fn start_server(addr: SocketAddr) -> Process {
@@ -80,11 +88,7 @@ async fn ask(relay: &Relay, body: &Value) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_told_to_stop_ends_its_streams_well_refuses_new_work_and_exits_0() {
     let mut relay = Relay::start().await;
-    let mut client = relay.client().await;
-    let response = client
-        .send(post("/v1/chat/completions", Some(API_KEY), &slow_stream(40)))
-        .await
-        .expect("the stream begins");
+    let (_client, response) = relay.stream(40).await;
     let mut other = relay.client().await;
     relay.server.signal("TERM");
     relay.server.wait_for("draining");
@@ -101,11 +105,7 @@ async fn a_server_told_to_stop_ends_its_streams_well_refuses_new_work_and_exits_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_cuts_what_is_left() {
     let mut relay = Relay::start().await;
-    let mut client = relay.client().await;
-    let response = client
-        .send(post("/v1/chat/completions", Some(API_KEY), &slow_stream(100_000)))
-        .await
-        .expect("the stream begins");
+    let (_client, response) = relay.stream(100_000).await;
     relay.server.signal("TERM");
     relay.server.wait_for("draining");
     relay.server.signal("TERM");
@@ -117,11 +117,7 @@ async fn a_second_signal_cuts_what_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_told_to_stop_ends_its_streams_well_and_exits_0() {
     let mut relay = Relay::start().await;
-    let mut client = relay.client().await;
-    let response = client
-        .send(post("/v1/chat/completions", Some(API_KEY), &slow_stream(40)))
-        .await
-        .expect("the stream begins");
+    let (_client, response) = relay.stream(40).await;
     let second = start_agent(relay.addr, relay.backend, CLIENT_KEY, "true");
     second.wait_for(CONNECTED);
     relay.agent.signal("TERM");
@@ -155,11 +151,7 @@ async fn an_agent_with_a_wrong_key_says_what_to_fix_and_exits_1() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_agent_leaves_no_answer_that_looks_whole() {
     let mut relay = Relay::start().await;
-    let mut client = relay.client().await;
-    let response = client
-        .send(post("/v1/chat/completions", Some(API_KEY), &slow_stream(100_000)))
-        .await
-        .expect("the stream begins");
+    let (_client, response) = relay.stream(100_000).await;
     relay.agent.kill();
     let result = tokio::time::timeout(Duration::from_secs(60), response.into_body().collect()).await;
     assert!(result.expect("the end is noticed").is_err(), "a cut stream must not look whole");
