@@ -24,8 +24,9 @@ const RESERVED: &str = "nfrx-";
 /// In a head or a trailer: the code of a failure (decision 4).
 const ERROR: HeaderName = HeaderName::from_static("nfrx-error");
 
-/// Leaves the headers of the message itself.
-pub(crate) fn strip(headers: &mut HeaderMap) {
+/// Leaves the headers of the message itself: none of a connection, and none under the
+/// prefix by which relay and agent speak to each other.
+pub fn strip_connection_headers(headers: &mut HeaderMap) {
     // `Connection` may not take what describes the body along: it is needed to judge it.
     let named = headers
         .get_all(header::CONNECTION)
@@ -90,7 +91,7 @@ mod tests {
     fn check(given: &[(&'static str, &'static str)], expected: &[&str]) {
         let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let mut headers: HeaderMap = given.iter().map(pair).collect();
-        strip(&mut headers);
+        strip_connection_headers(&mut headers);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, expected);

@@ -29,6 +29,7 @@ pub const SUBPROTOCOL: &str = "nfrx.h2";
 pub use agent::{AgentService, Identity, Offer};
 pub use counters::TunnelCounters;
 pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
+pub use headers::strip_connection_headers;
 pub use limits::STREAMS_MAX;
 pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
 pub use relay::{Acceptor, TunnelSettings};

@@ -1,19 +1,7 @@
 //! Which headers pass between relay and backend.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-/// Headers of one connection, never of the message (KD-68).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use nfrx_tunnel::strip_connection_headers;
 
 /// What a client said to the relay alone (KD-15), and what the client towards the
 /// backend sets itself.
@@ -36,9 +24,6 @@ const NOT_FOR_BACKENDS: [HeaderName; 11] = [
 const NOT_FOR_CLIENTS: [HeaderName; 3] =
     [header::LOCATION, header::CONTENT_LOCATION, HeaderName::from_static("alt-svc")];
 
-/// The prefix of what relay and agent tell each other (decision 4).
-const RESERVED: &str = "nfrx-";
-
 /// Leaves what may go to the backend, and adds its key.
 pub(super) fn to_backend(headers: &mut HeaderMap, key: Option<&HeaderValue>) {
     strip(headers, &NOT_FOR_BACKENDS);
@@ -53,18 +38,10 @@ pub(super) fn to_relay(headers: &mut HeaderMap) {
     strip(headers, &NOT_FOR_CLIENTS);
 }
 
+/// Leaves the headers of the message itself, without `names`.
 fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
-    let mut gone: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        // A framing header that is named there is still needed to judge the body.
-        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::CONTENT_TYPE)
-        .collect();
-    gone.extend(headers.keys().filter(|name| name.as_str().starts_with(RESERVED)).cloned());
-    for name in HOP_BY_HOP.iter().chain(names).chain(&gone) {
+    strip_connection_headers(headers);
+    for name in names {
         headers.remove(name);
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn serve(
         }
     };
     let (mut parts, body) = response.into_parts();
-    headers::strip(&mut parts.headers);
+    headers::strip_connection_headers(&mut parts.headers);
     parts.version = Version::HTTP_2;
     let whole = body.is_end_stream();
     let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), whole) else { return };

@@ -83,7 +83,7 @@ pub(super) async fn pump(
         let _ = answer.send(Err(error));
         return;
     }
-    headers::strip(&mut head.headers);
+    headers::strip_connection_headers(&mut head.headers);
     head.version = Version::HTTP_11;
     if stream.is_end_stream() {
         let _ = answer.send(Ok(Response::from_parts(head, Body::empty())));
@@ -104,7 +104,7 @@ fn prepare(request: Request<Body>) -> Result<(Request<()>, Body), CallError> {
     if parts.uri.path().starts_with(RESERVED_PATH) {
         return Err(CallError::Refused);
     }
-    headers::strip(&mut parts.headers);
+    headers::strip_connection_headers(&mut parts.headers);
     parts.headers.remove(http::header::HOST);
     parts.version = Version::HTTP_2;
     let mut address = uri::Parts::default();
