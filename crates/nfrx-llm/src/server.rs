@@ -58,7 +58,7 @@ struct Service {
 impl Llm {
     fn new(context: &PluginContext) -> Result<Self, OptionError> {
         let options = LlmOptions::read(&context.plugin_options)?;
-        let metrics = RequestMetrics::new();
+        let metrics = context.shared.get::<RequestMetrics>();
         let mut config = PoolConfig::new(ID, AliasScorer, context, Arc::clone(&metrics));
         config.min_score = options.min_score;
         config.queue_max = options.queue_max;

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
-use nfrx_pool::{AliasScorer, Pool, PoolConfig, RequestMetrics, Takeover};
+use nfrx_pool::{AliasScorer, Pool, PoolConfig, Takeover};
 use nfrx_spi::{
     Body, BoxFuture, BuildInfo, CallError, Caller, Clock, CloseReason, Joined, Moment, Newcomer,
     PluginStatus, Registration, Scopes, ServerState, Tunnel, WorkerIntake,
@@ -97,7 +97,7 @@ fn pool(workers: usize, slots: u32, queue_max: usize) -> (Pool, Vec<Joined>) {
         clock: Arc::new(Idle),
         state: Arc::new(Idle),
         build: BuildInfo { version: "bench", sha: "", date: "" },
-        metrics: RequestMetrics::new(),
+        metrics: Arc::default(),
     });
     let caller = Caller {
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),

@@ -68,14 +68,13 @@ pub struct Usage {
     pub embeddings: u64,
 }
 
-impl RequestMetrics {
-    /// All series at nothing.
-    pub fn new() -> Arc<Self> {
+impl Default for RequestMetrics {
+    fn default() -> Self {
         let seconds = || Histogram::new(SECONDS);
         let with = |name, help, labels| Family::new(name, help, labels, SERIES_MAX, Counter::default);
         let times = |name, help| Family::new(name, help, R, SERIES_MAX, seconds);
         let [ext, plugin_type, job_type, label] = R;
-        Arc::new(Self {
+        Self {
             requests: with("nfrx_request_total", "Requests accepted.", R),
             started: with("nfrx_request_started_total", "Requests given to a worker.", R),
             completed: Family::new(
@@ -127,10 +126,12 @@ impl RequestMetrics {
                 Counter::default,
             ),
             known: RwLock::default(),
-        })
+        }
     }
+}
 
-    /// Adds the series to the server's registry; once per process.
+impl RequestMetrics {
+    /// Adds the series to the server's registry, unless another pool did so.
     pub fn register(self: &Arc<Self>, registry: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
         registry.register(Arc::clone(self) as Arc<dyn Collector>)
     }

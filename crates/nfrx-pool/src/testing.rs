@@ -238,7 +238,7 @@ impl Bench {
     pub(crate) fn with(set: impl FnOnce(&mut PoolConfig)) -> Self {
         let clock = Arc::<FakeClock>::default();
         let server = Arc::<FakeServer>::default();
-        let metrics = RequestMetrics::new();
+        let metrics = Arc::<RequestMetrics>::default();
         let mut config = PoolConfig {
             plugin: "llm",
             scorer: Arc::new(AliasScorer),

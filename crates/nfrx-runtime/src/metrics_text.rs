@@ -29,6 +29,9 @@ impl Registry {
 
 impl MetricsRegistry for Registry {
     fn register(&mut self, collector: Arc<dyn Collector>) -> Result<(), MetricsError> {
+        if self.collectors.iter().any(|known| Arc::ptr_eq(known, &collector)) {
+            return Ok(());
+        }
         let families = collector.collect();
         let mut names = BTreeSet::new();
         for family in &families {
@@ -164,6 +167,18 @@ mod tests {
         for name in ["", "0a", "a-b"] {
             assert_eq!(registry.register(family(name)), Err(MetricsError::BadName { name: name.into() }));
         }
+    }
+
+    #[test]
+    fn the_same_collector_twice_is_one() {
+        let shared = Arc::new(Family::new("x_total", "", [], 1, Counter::default));
+        shared.with([]).inc();
+        let mut registry = Registry::default();
+        for _ in 0..2 {
+            // Seen to fail: without the look for the same collector it is a duplicate.
+            registry.register(Arc::clone(&shared) as Arc<dyn Collector>).expect("the same collector");
+        }
+        assert_eq!(registry.text().matches("x_total 1").count(), 1);
     }
 
     #[test]

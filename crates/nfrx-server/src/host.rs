@@ -11,7 +11,7 @@ use nfrx_runtime::metrics_text::Registry;
 use nfrx_runtime::{Drain, TokioClock};
 use nfrx_spi::{
     Collector, Guard, MetricsError, MetricsRegistry, Options, Plugin, PluginContext, PluginDescriptor,
-    PluginFactory, PluginOptions, PluginStatus, Route, Router, StateElement, StateRegistry,
+    PluginFactory, PluginOptions, PluginStatus, Route, Router, Shared, StateElement, StateRegistry,
 };
 use tracing::{debug, info, warn};
 
@@ -52,6 +52,7 @@ impl Host {
         warn_of_unknown(&config.plugins, &descriptors);
         let options = Arc::new(options(config, &descriptors));
         let clock = Arc::new(TokioClock::new());
+        let shared = Shared::default();
         let mut built = Vec::new();
         for factory in factories {
             let descriptor = factory.descriptor();
@@ -68,6 +69,7 @@ impl Host {
                 state: Arc::new(state.clone()),
                 clock: Arc::clone(&clock) as _,
                 build: config.build,
+                shared: shared.clone(),
             };
             let plugin =
                 factory.build(context).map_err(|source| StartError::Plugin { plugin: id, source })?;

@@ -20,22 +20,28 @@
 
 mod body;
 mod error;
+mod mcp;
 pub mod metrics;
 mod options;
+mod partition;
 mod plugin;
 mod pool;
 mod request;
 mod router;
+mod shared;
 mod state;
 mod worker;
+mod worker_metrics;
 
 pub use body::{Body, BodyError, BoxFuture};
 pub use error::{ApiError, Dialect};
+pub use mcp::{McpClientSnapshot, McpSessionSnapshot, McpState};
 pub use metrics::{Collector, MetricsError, MetricsRegistry};
 pub use options::{
     ArgSpec, ArgType, OptionError, Options, PluginDescriptor, PluginOptions, Secret, parse_bool,
     parse_duration,
 };
+pub use partition::{PartitionError, PartitionJob, PartitionObserver};
 pub use plugin::{
     BuildInfo, Clock, Moment, Plugin, PluginContext, PluginFactory, PluginStatus, ServerState, Spawner,
 };
@@ -44,8 +50,10 @@ pub use request::{Caller, Io, PathParams, RequestContext, RequestId, Scopes, Upg
 pub use router::{
     Access, Guard, Handler, HandlerResult, JSON_BYTES_MAX, Middleware, Operation, Route, Router,
 };
+pub use shared::Shared;
 pub use state::{StateElement, StateRegistry};
 pub use worker::{
     CallError, CloseReason, Heartbeat, JoinRefused, Joined, Membership, Newcomer, Registration, StatusUpdate,
     Tunnel, WorkerIntake, WorkerRef, WorkerStatus,
 };
+pub use worker_metrics::{JobEnd, Metrics, TokenKind};

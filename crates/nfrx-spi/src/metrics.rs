@@ -11,7 +11,8 @@ use std::time::Duration;
 
 /// Takes collectors at start.
 pub trait MetricsRegistry {
-    /// Adds a collector. Its names must be new and well-formed.
+    /// Adds a collector. Its names must be new and well-formed. The same collector twice
+    /// is one: plugins that share it ([`Shared`](crate::Shared)) need not agree who adds it.
     fn register(&mut self, collector: Arc<dyn Collector>) -> Result<(), MetricsError>;
 }
 

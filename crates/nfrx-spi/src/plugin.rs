@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     BoxFuture, MetricsError, MetricsRegistry, OptionError, Options, PluginDescriptor, PluginOptions, Router,
-    StateRegistry,
+    Shared, StateRegistry,
 };
 
 /// One kind of service the relay offers, such as chat or MCP.
@@ -71,6 +71,8 @@ pub struct PluginContext {
     pub clock: Arc<dyn Clock>,
     /// What was built, for state and metrics.
     pub build: BuildInfo,
+    /// What all plugins of the process have in common.
+    pub shared: Shared,
 }
 
 /// Owns the tasks of a process: it waits for them at the end and cuts those that are

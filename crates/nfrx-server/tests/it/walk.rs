@@ -38,6 +38,7 @@ fn plugin_routes() -> Vec<(Method, String, Access)> {
         state: Arc::new(NoState),
         clock: Arc::new(nfrx_runtime::TokioClock::new()),
         build: nfrx_runtime::build_info(),
+        shared: nfrx_spi::Shared::default(),
     };
     let plugin = fake.build(context).expect("valid options");
     let mut router = Router::new("fake", "/api/fake");
