@@ -10,6 +10,7 @@ mod budget;
 mod error;
 mod idle;
 mod record;
+mod split;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ pub(crate) use budget::Budget;
 pub use error::DispatchError;
 use idle::IdleWatch;
 use record::Record;
+pub use split::Spread;
 
 /// How often a request may be sent again.
 const RETRIES_MAX: u32 = 2;
@@ -235,15 +237,7 @@ impl Dispatch {
 
     /// The call failed before the answer's head: another worker, or the end.
     fn failed(&mut self, error: CallError, slot: Slot, mut record: Record) -> Result<Sent, DispatchError> {
-        let pool = &self.pool.inner;
-        match error {
-            // Nothing more goes to it until it shows that it is back (KD-8).
-            CallError::Lost => pool.change(slot.key(), Change { lost: Some(true), ..Change::default() }),
-            CallError::Draining => {
-                pool.change(slot.key(), Change { draining: Some(true), ..Change::default() })
-            }
-            _ => false,
-        };
+        self.note_call_error(error, &slot);
         self.want.exclude(&slot);
         if !self.may_retry(error) {
             record.end(failure_code(error));
@@ -256,6 +250,17 @@ impl Dispatch {
         self.failure = Some(DispatchError::Call(error));
         self.record = Some(record);
         Ok(Sent::Again)
+    }
+
+    /// Nothing more goes to a worker that is lost or drains until it shows that it is back
+    /// (KD-8).
+    fn note_call_error(&self, error: CallError, slot: &Slot) {
+        let change = match error {
+            CallError::Lost => Change { lost: Some(true), ..Change::default() },
+            CallError::Draining => Change { draining: Some(true), ..Change::default() },
+            _ => return,
+        };
+        self.pool.inner.change(slot.key(), change);
     }
 
     /// Decision 10: a worker that is lost, drains or is at its ceiling costs no budget; a

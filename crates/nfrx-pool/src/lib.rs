@@ -27,7 +27,9 @@ mod want;
 mod worker;
 
 pub use config::{PoolConfig, Takeover};
-pub use dispatch::{Admission, Dispatch, DispatchError, Limits, Observer, QueueEnd, Queued, Sent, Work};
+pub use dispatch::{
+    Admission, Dispatch, DispatchError, Limits, Observer, QueueEnd, Queued, Sent, Spread, Work,
+};
 pub use metrics::{RequestMetrics, Usage};
 pub use pool::Pool;
 pub use scorer::{AliasScorer, AnyScorer, alias_key};

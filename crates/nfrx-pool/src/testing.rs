@@ -269,6 +269,10 @@ impl Bench {
 }
 
 pub(crate) fn newcomer(id: &str, models: &[&str], slots: u32, tunnel: &Arc<FakeTunnel>) -> Newcomer {
+    newcomer_over(id, models, slots, Arc::clone(tunnel) as Arc<dyn Tunnel>)
+}
+
+pub(crate) fn newcomer_over(id: &str, models: &[&str], slots: u32, tunnel: Arc<dyn Tunnel>) -> Newcomer {
     Newcomer {
         registration: Registration {
             worker_id: id.to_owned(),
@@ -276,7 +280,7 @@ pub(crate) fn newcomer(id: &str, models: &[&str], slots: u32, tunnel: &Arc<FakeT
             max_concurrency: slots,
             ..Registration::default()
         },
-        tunnel: Arc::clone(tunnel) as Arc<dyn Tunnel>,
+        tunnel,
         caller: Caller {
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             key: None,

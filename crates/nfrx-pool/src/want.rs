@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::pool::Pool;
 use crate::slot::Slot;
-use crate::state::{Ticket, Wish, WorkerKey};
+use crate::state::{State, Ticket, Wish, WorkerKey};
 
 /// Which workers will do for a request. Made once per request, by
 /// [`Pool::want`](crate::Pool::want), and kept when it is tried again: the ticket inside
@@ -54,6 +55,11 @@ impl Want {
             exclude: self.exclude.clone(),
             ticket: self.ticket,
         }
+    }
+
+    /// The same for one more slot, behind those who came since.
+    pub(crate) fn for_more(&self, pool: &Pool) -> Self {
+        Self { ticket: pool.inner.with(State::draw_ticket), ..self.copy() }
     }
 
     pub(crate) fn ticket(&self) -> Ticket {

@@ -47,7 +47,7 @@ pub trait PartitionJob: Send + 'static {
 }
 
 /// Why an answer could not be merged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
     /// It is not of the form that this kind of work has.
     #[error("the worker's answer has not the expected form: {0}")]

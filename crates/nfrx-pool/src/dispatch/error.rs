@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nfrx_spi::{ApiError, BodyError, CallError};
+use nfrx_spi::{ApiError, BodyError, CallError, PartitionError};
 
 /// When clients should come back after "busy".
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -25,6 +25,12 @@ pub enum DispatchError {
     /// The worker gave no answer within the idle limit.
     #[error("the worker was silent for too long")]
     Timeout,
+    /// A worker's answer to a part of a split request is not what was asked.
+    #[error(transparent)]
+    Part(#[from] PartitionError),
+    /// The answers to the parts of a split request are together more than is held.
+    #[error("the answers of the workers are larger than this server holds")]
+    AnswerTooLarge,
 }
 
 impl DispatchError {
@@ -35,6 +41,8 @@ impl DispatchError {
             Self::QueueFull | Self::WaitedTooLong => "worker_busy",
             Self::Call(error) => error.code(),
             Self::Timeout => "timeout",
+            Self::Part(_) => "upstream_error",
+            Self::AnswerTooLarge => "too_large",
         }
     }
 }
@@ -51,7 +59,9 @@ impl From<DispatchError> for ApiError {
             DispatchError::Call(CallError::RequestBody) => {
                 Self::BadRequest("the request's body broke off".to_owned())
             }
-            DispatchError::Call(
+            DispatchError::Part(_)
+            | DispatchError::AnswerTooLarge
+            | DispatchError::Call(
                 CallError::Lost
                 | CallError::Draining
                 | CallError::Unreachable

@@ -52,10 +52,15 @@ impl Record {
 
     /// The request goes to a worker; counted once, however often it is sent.
     pub(super) fn start(&mut self, slot: &Slot) {
+        self.start_split();
+        self.attempt = Some((Arc::clone(slot.worker()), self.pool.config.clock.now()));
+    }
+
+    /// The request goes to several workers, of which each counts its own parts.
+    pub(super) fn start_split(&mut self) {
         if !std::mem::replace(&mut self.started, true) {
             self.series.started();
         }
-        self.attempt = Some((Arc::clone(slot.worker()), self.pool.config.clock.now()));
     }
 
     pub(super) fn head(&mut self, head: &response::Parts) {

@@ -25,6 +25,7 @@ pub(crate) struct Levels {
     /// A bit per level that is not empty, and a bit per word that is not zero.
     words: Vec<u64>,
     summary: u64,
+    len: usize,
 }
 
 impl Levels {
@@ -37,6 +38,7 @@ impl Levels {
         }
         self.words[word] |= 1 << (level % 64);
         self.summary |= 1 << word;
+        self.len += 1;
         self.levels[at].push(place);
         (self.levels[at].len() - 1) as u32
     }
@@ -45,6 +47,7 @@ impl Levels {
     pub(crate) fn take_out(&mut self, level: u32, position: u32) -> Option<Place> {
         let bucket = &mut self.levels[level as usize];
         bucket.swap_remove(position as usize);
+        self.len -= 1;
         if bucket.is_empty() {
             let word = level as usize / 64;
             self.words[word] &= !(1 << (level % 64));
@@ -53,6 +56,11 @@ impl Levels {
             }
         }
         self.levels[level as usize].get(position as usize).copied()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// The least busy worker that is not refused by `skip`, at random among equals, with

@@ -78,6 +78,21 @@ impl State {
         })
     }
 
+    /// How many workers that suit have a free slot, `max` at the most. Those that are
+    /// excluded are few, and not told apart.
+    pub(crate) fn room(&mut self, wish: Wish<'_>, max: usize) -> usize {
+        if let Some(id) = wish.worker {
+            return self.entry_by_id(id).map_or(0, |entry| usize::from(entry.has_room()));
+        }
+        let suitable = self.suitable(wish.label);
+        suitable.iter().map(|label| self.labels[*label].free.len()).sum::<usize>().min(max)
+    }
+
+    /// Whether work that has a slot there may go on sending.
+    pub(crate) fn still_serves(&self, key: WorkerKey) -> bool {
+        self.entry(key).is_some_and(|entry| entry.is_ready() && entry.in_flight <= entry.capacity)
+    }
+
     /// Frees a slot; it goes to whoever waits for it. The slot of a worker that is gone
     /// is nobody's.
     pub(crate) fn release(&mut self, key: WorkerKey) {
