@@ -1,5 +1,6 @@
 //! The server half: the OpenAI-compatible routes, and the pool of workers behind them.
 
+mod embeddings;
 mod generate;
 mod headers;
 mod models;

@@ -8,10 +8,11 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
-use nfrx_pool::{Admission, DispatchError, Sent, Work};
-use nfrx_spi::{ApiError, Body, BodyError, Dialect, HandlerResult, Operation, RequestContext};
+use nfrx_pool::{Admission, Dispatch, DispatchError, Observer, Sent, Work};
+use nfrx_spi::{ApiError, Body, BodyError, Dialect, HandlerResult, Operation, PartitionJob, RequestContext};
 use serde_json::json;
 
+use super::embeddings::{self, EmbeddingsJob, EmbeddingsObserver};
 use super::queued_answer::QueuedAnswer;
 use super::request_head::RequestHead;
 use super::usage::UsageObserver;
@@ -84,11 +85,21 @@ impl Service {
         if !context.caller.scopes.allows_model(&head.model) {
             return Err(ApiError::Forbidden("this key may not use this model".to_owned()));
         }
+        let job = match endpoint {
+            Endpoint::Embeddings if head.has_input => EmbeddingsJob::read(&body),
+            _ => None,
+        };
         let mut call = Request::new(Body::from(body));
         *call.method_mut() = parts.method;
         *call.uri_mut() = worker_uri(endpoint, &parts.uri)?;
         *call.headers_mut() = headers::for_worker(&parts.headers, &context.id);
-        let answer = self.dispatch(endpoint, call, &head, &context).await;
+        let answer = match endpoint {
+            Endpoint::Embeddings => self.embed(call, &head, job, &context).await,
+            _ => {
+                let observer = Box::<UsageObserver>::default();
+                self.dispatch(self.begin(endpoint, call, &head, &context, observer), &head).await
+            }
+        };
         match answer {
             // HTTP contract §4.4: this one error is JSON where its siblings are text.
             Err(ApiError::NoWorker)
@@ -102,27 +113,52 @@ impl Service {
         }
     }
 
-    async fn dispatch(
-        self: &Arc<Self>,
+    /// Asks for vectors; many inputs are split over workers.
+    async fn embed(
+        &self,
+        call: Request<Body>,
+        head: &RequestHead,
+        job: Option<EmbeddingsJob>,
+        context: &RequestContext,
+    ) -> HandlerResult {
+        let inputs = job.as_ref().map_or(usize::from(head.has_input), PartitionJob::size);
+        let observer = EmbeddingsObserver { tokens: UsageObserver::default(), inputs };
+        let dispatch = self.begin(Endpoint::Embeddings, call, head, context, Box::new(observer));
+        let answer = match job {
+            Some(job) => {
+                let spread = embeddings::spread(self.options.embeddings_parallel_max);
+                dispatch.run_split(Box::new(job), spread).await
+            }
+            None => dispatch.run().await,
+        };
+        Ok(complete(answer.map_err(note)?))
+    }
+
+    fn begin(
+        &self,
         endpoint: Endpoint,
         call: Request<Body>,
         head: &RequestHead,
         context: &RequestContext,
-    ) -> HandlerResult {
+        observer: Box<dyn Observer>,
+    ) -> Dispatch {
         let mut want = self.pool.want(head.model.as_str());
         let worker = context.params.get("worker_id");
         if !worker.is_empty() {
             want = want.on_worker(worker);
         }
-        let mut dispatch = self.pool.dispatch(Work {
+        self.pool.dispatch(Work {
             want,
             request: call,
             job_type: endpoint.job_type(),
             metric_label: None,
             may_wait: endpoint.may_wait(),
             limits: self.limits,
-            observer: Some(Box::<UsageObserver>::default()),
-        });
+            observer: Some(observer),
+        })
+    }
+
+    async fn dispatch(self: &Arc<Self>, mut dispatch: Dispatch, head: &RequestHead) -> HandlerResult {
         loop {
             let slot = match dispatch.admit().map_err(ApiError::from)? {
                 Admission::Slot(slot) => slot,

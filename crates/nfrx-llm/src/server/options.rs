@@ -12,6 +12,18 @@ pub(super) fn descriptor() -> PluginDescriptor {
         summary: "OpenAI-compatible API over an agent pool",
         args: vec![
             ArgSpec::new(
+                "max_parallel_embeddings",
+                ArgType::Int,
+                "how many parts of one embeddings request may be with workers at once; 1 or less: one",
+            )
+            .from(
+                "--llm-max-parallel-embeddings",
+                "LLM_MAX_PARALLEL_EMBEDDINGS",
+                "plugin_options.llm.max_parallel_embeddings",
+            )
+            .default("8")
+            .example("16"),
+            ArgSpec::new(
                 "queue_size",
                 ArgType::Int,
                 "how many requests may wait for a worker; 0 or less: none",
@@ -58,6 +70,8 @@ pub(super) fn descriptor() -> PluginDescriptor {
 /// The options as the program uses them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LlmOptions {
+    /// How many parts of one embeddings request may be with workers at once; at least 1.
+    pub(super) embeddings_parallel_max: usize,
     /// How many requests may wait; 0 for none.
     pub(super) queue_max: usize,
     /// Time between two queue events; `None` for only the first.
@@ -75,6 +89,9 @@ impl LlmOptions {
     pub(super) fn read(options: &PluginOptions) -> Result<Self, OptionError> {
         let queue_update = options.int("queue_update_seconds")?;
         Ok(Self {
+            embeddings_parallel_max: usize::try_from(options.int("max_parallel_embeddings")?)
+                .unwrap_or(1)
+                .max(1),
             queue_max: usize::try_from(options.int("queue_size")?).unwrap_or(0),
             queue_update: u64::try_from(queue_update)
                 .ok()
@@ -93,15 +110,22 @@ mod tests {
 
     #[test]
     fn negative_numbers_switch_the_queue_and_its_events_off() {
-        let values = [("queue_size", "-1"), ("queue_update_seconds", "-5"), ("queue_max_wait", "0")];
+        let values = [
+            ("queue_size", "-1"),
+            ("queue_update_seconds", "-5"),
+            ("queue_max_wait", "0"),
+            ("max_parallel_embeddings", "-2"),
+        ];
         let values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let read = LlmOptions::read(&PluginOptions::new(descriptor().args, values)).expect("right types");
         assert_eq!((read.queue_max, read.queue_update, read.queue_wait_max), (0, None, Duration::ZERO));
+        assert_eq!(read.embeddings_parallel_max, 1);
     }
 
     #[test]
     fn defaults_are_those_of_the_contract() {
         let read = LlmOptions::read(&PluginOptions::new(descriptor().args, [].into())).expect("right types");
+        assert_eq!(read.embeddings_parallel_max, 8);
         assert_eq!((read.queue_max, read.queue_update), (100, Some(Duration::from_secs(10))));
         assert_eq!((read.min_score, read.queue_wait_max), (0.01, Duration::from_secs(300)));
     }

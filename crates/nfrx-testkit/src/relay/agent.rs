@@ -23,6 +23,8 @@ pub struct AgentPlan {
     pub id: String,
     /// Requests at once.
     pub max_concurrency: u32,
+    /// Inputs of one embeddings request that it likes at once; 0 for no wish.
+    pub embedding_batch_size: u32,
     /// The key it shows the server.
     pub key: Option<String>,
     /// The longest silence of its backend; `None` for no limit.
@@ -43,6 +45,7 @@ impl AgentPlan {
         Self {
             id: id.to_owned(),
             max_concurrency,
+            embedding_batch_size: 0,
             key: Some(WORKER_KEY.to_owned()),
             request_timeout: None,
             reconnect: true,
@@ -56,7 +59,8 @@ impl AgentPlan {
     pub fn start(self, entrance: &Entrance) -> TestAgent {
         let backend = Backend::new(self.sim, self.pipes);
         let dials = Dials { entrance: entrance.clone(), options: self.tunnel, made: Arc::default() };
-        let llm = PluginOptions::new(llm_agent_specs(), [].into());
+        let batch = ("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string());
+        let llm = PluginOptions::new(llm_agent_specs(), [batch].into());
         let llm = LlmConfig::from_options(&llm).expect("defaults are valid");
         let client =
             BackendClient::with_connector(llm.base.clone(), Arc::new(backend.clone()), self.request_timeout);
