@@ -225,5 +225,7 @@ impl fmt::Debug for Pool {
     }
 }
 
+#[cfg(all(test, feature = "loom"))]
+mod interleavings;
 #[cfg(test)]
 mod tests;
