@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::Body;
+use crate::{Body, PickError};
 
 /// Why a request was refused or failed, as its client sees it.
 ///
@@ -197,6 +197,19 @@ impl ApiError {
     }
 }
 
+/// When clients should come back after a pick that found every worker busy.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl From<PickError> for ApiError {
+    /// "Busy" must not read as "not found" (KD-16).
+    fn from(error: PickError) -> Self {
+        match error {
+            PickError::UnknownLabel => Self::NoWorker,
+            PickError::Busy => Self::WorkerBusy { retry_after: BUSY_RETRY_AFTER },
+        }
+    }
+}
+
 fn text(message: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{message}\n")));
     let headers = response.headers_mut();
@@ -250,6 +263,12 @@ mod tests {
     fn busy_says_when_to_come_back_in_whole_seconds() {
         let busy = ApiError::WorkerBusy { retry_after: Duration::from_millis(1500) };
         assert_eq!(busy.response(Dialect::Json).headers()[header::RETRY_AFTER], "2");
+    }
+
+    #[test]
+    fn busy_workers_are_not_taken_for_missing_ones() {
+        check(&PickError::UnknownLabel.into(), Dialect::Json, 404, r#"{"error":"no_worker"}"#);
+        check(&PickError::Busy.into(), Dialect::Json, 503, r#"{"error":"worker_busy"}"#);
     }
 
     #[test]

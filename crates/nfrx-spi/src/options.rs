@@ -197,7 +197,8 @@ impl PluginOptions {
         &self.specs
     }
 
-    /// The value as text; empty when there is neither a value nor a default.
+    /// The value as text; empty when there is neither a value nor a default, and when
+    /// there is no such option.
     pub fn text(&self, id: &str) -> &str {
         match self.values.get(id) {
             Some(value) => value,
@@ -226,11 +227,14 @@ impl PluginOptions {
     }
 
     fn parsed<T>(&self, id: &str, expected: &str, parse: fn(&str) -> Option<T>) -> Result<T, OptionError> {
-        let text = self.text(id);
-        parse(text).ok_or_else(|| self.error(id, expected, text))
+        parse(self.text(id)).ok_or_else(|| self.refuse(id, expected))
     }
 
-    fn error(&self, id: &str, expected: &str, found: &str) -> OptionError {
+    /// The error for a value of the right type that makes no sense: it names the option,
+    /// says that it must be `expected`, and masks a secret. For
+    /// [`PluginFactory::build`](crate::PluginFactory::build).
+    pub fn refuse(&self, id: &str, expected: &str) -> OptionError {
+        let found = self.text(id);
         let spec = self.specs.iter().find(|spec| spec.id == id);
         let secret = spec.is_some_and(|spec| spec.secret);
         OptionError {
@@ -329,6 +333,10 @@ mod tests {
             "option `plugin_options.llm.queue_size`: must be a whole number, but it is `lots`"
         );
         assert!(!options.int("pin").expect_err("not a number").to_string().contains("hunter2"));
+        assert_eq!(
+            options.refuse("pin", "four digits").to_string(),
+            "option `pin`: must be four digits, but it is `***`"
+        );
         // Seen to fail: with the derived Debug.
         assert!(!format!("{options:?}").contains("hunter2"));
     }
