@@ -19,7 +19,7 @@ use nfrx_spi::{
     MetricsRegistry, Operation, OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory,
     RequestContext, Router, Scheduler, Scopes, StateRegistry, WorkerProvider, WorkerRegistry,
 };
-use nfrx_tunnel::{Acceptor, TunnelSettings};
+use nfrx_tunnel::Acceptor;
 
 use generate::Endpoint;
 use options::LlmOptions;
@@ -69,13 +69,7 @@ impl Llm {
             silence: options.silence_max,
             queue: options.queue_wait_max,
         };
-        let settings = TunnelSettings::from_options(&context.options);
-        let acceptor = Arc::new(Acceptor::new(
-            settings,
-            Arc::new(pool.clone()),
-            Arc::clone(&context.spawner),
-            Arc::clone(&context.clock),
-        ));
+        let acceptor = Arc::new(Acceptor::for_plugin(context, Arc::new(pool.clone())));
         let clock = Arc::clone(&context.clock);
         Ok(Self { service: Arc::new(Service { pool, options, limits, clock }), acceptor, metrics })
     }

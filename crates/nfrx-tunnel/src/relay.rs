@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use nfrx_spi::{
-    Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, RequestContext, Spawner,
-    Tunnel, WorkerIntake,
+    Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, PluginContext,
+    RequestContext, Spawner, Tunnel, WorkerIntake,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -83,15 +83,34 @@ struct Parts {
 }
 
 impl Acceptor {
-    /// For the workers of one plugin; `spawner` owns the tunnels' tasks.
+    /// For the workers of the plugin that was handed `context`, which owns the tunnels'
+    /// tasks. All plugins of a process count in the same [`TunnelCounters`]: the names of
+    /// these metrics do not tell plugins apart.
+    pub fn for_plugin(context: &PluginContext, intake: Arc<dyn WorkerIntake>) -> Self {
+        let settings = TunnelSettings::from_options(&context.options);
+        let (spawner, clock) = (Arc::clone(&context.spawner), Arc::clone(&context.clock));
+        Self::counting(settings, intake, spawner, clock, context.shared.get())
+    }
+
+    /// The same by its parts and with counters of its own; `spawner` owns the tunnels'
+    /// tasks.
     pub fn new(
         settings: TunnelSettings,
         intake: Arc<dyn WorkerIntake>,
         spawner: Arc<dyn Spawner>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        Self::counting(settings, intake, spawner, clock, Arc::default())
+    }
+
+    fn counting(
+        settings: TunnelSettings,
+        intake: Arc<dyn WorkerIntake>,
+        spawner: Arc<dyn Spawner>,
+        clock: Arc<dyn Clock>,
+        counters: Arc<TunnelCounters>,
+    ) -> Self {
         let unread = Arc::new(ByteBudget::new(settings.unread_bytes_max));
-        let counters = Arc::default();
         Self { parts: Arc::new(Parts { settings, intake, spawner, clock, counters, unread }) }
     }
 

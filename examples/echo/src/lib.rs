@@ -15,7 +15,7 @@ use nfrx_spi::{
     Access, ApiError, Body, BoxFuture, CloseReason, HandlerResult, OptionError, Plugin, PluginContext,
     PluginDescriptor, PluginFactory, RequestContext, Router, Spawner, StateElement, StateRegistry, Upgrade,
 };
-use nfrx_tunnel::{Acceptor, TunnelSettings};
+use nfrx_tunnel::Acceptor;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -36,12 +36,7 @@ impl PluginFactory for EchoFactory {
 
     fn build(&self, context: PluginContext) -> Result<Arc<dyn Plugin>, OptionError> {
         let agents = Arc::new(Agents::default());
-        let acceptor = Acceptor::new(
-            TunnelSettings::from_options(&context.options),
-            Arc::clone(&agents) as _,
-            Arc::clone(&context.spawner),
-            Arc::clone(&context.clock),
-        );
+        let acceptor = Acceptor::for_plugin(&context, Arc::clone(&agents) as _);
         Ok(Arc::new(Echo { agents, acceptor: Arc::new(acceptor), spawner: context.spawner }))
     }
 }
