@@ -1,5 +1,7 @@
 //! A whole relay in one process: a server with the llm plugin, agents that dial it, and a
-//! simulated backend behind each.
+//! simulated backend behind each. A plugin from elsewhere is tested the same way: a server
+//! with other plugins ([`Relay::with`]), and agents of their own that dial through
+//! [`Dialer`].
 //!
 //! Every connection is a [`pipe`](crate::pipe), so a paused clock pauses all of it, and
 //! whoever made the pipe can delay, stall or cut it. Keys are set on both sides. The same
@@ -7,6 +9,7 @@
 
 mod agent;
 mod backend;
+mod dialer;
 mod entrance;
 
 use std::net::SocketAddr;
@@ -26,6 +29,7 @@ use crate::pipe::{PipeControl, PipeOptions, pipe};
 
 pub use agent::{AgentPlan, TestAgent};
 pub use backend::Backend;
+pub use dialer::Dialer;
 pub use entrance::Entrance;
 
 /// The key of clients.
@@ -67,7 +71,12 @@ fn plugins() -> Vec<Box<dyn PluginFactory>> {
 impl Relay {
     /// Starts a server in memory.
     pub fn start(config: ServerConfig) -> Self {
-        let server = Server::in_memory(config, plugins()).expect("tests write valid configurations");
+        Self::with(config, plugins())
+    }
+
+    /// Starts a server with these plugins in memory.
+    pub fn with(config: ServerConfig, plugins: Vec<Box<dyn PluginFactory>>) -> Self {
+        let server = Server::in_memory(config, plugins).expect("tests write valid configurations");
         Self::serve(server, Entrance::new())
     }
 
@@ -138,13 +147,22 @@ impl Relay {
 
     /// Waits until the llm part of the state is as `reached` wants it. Looks twice a
     /// second: the server takes no newer snapshot.
-    pub async fn until(&self, mut reached: impl FnMut(&serde_json::Value) -> bool) -> serde_json::Value {
+    pub async fn until(&self, reached: impl FnMut(&serde_json::Value) -> bool) -> serde_json::Value {
+        self.until_part("llm", reached).await
+    }
+
+    /// Waits until this part of the state is as `reached` wants it.
+    pub async fn until_part(
+        &self,
+        id: &str,
+        mut reached: impl FnMut(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
         patiently(async {
             loop {
                 let mut state = self.ask(get("/api/state", Some(API_KEY))).await.json();
-                let llm = state["plugins"]["llm"].take();
-                if reached(&llm) {
-                    return llm;
+                let part = state["plugins"][id].take();
+                if reached(&part) {
+                    return part;
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }

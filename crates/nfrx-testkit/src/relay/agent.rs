@@ -1,20 +1,19 @@
 //! An agent under test: started from a plan, watched, stopped or killed.
 
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nfrx_agent::client::BackendClient;
 use nfrx_agent::{Agent, AgentConfig, AgentStatus, StatusBoard};
 use nfrx_llm::agent::{LlmConfig, agent_with, llm_agent_specs};
 use nfrx_sim::{SimConfig, SimHandle};
-use nfrx_spi::{BoxFuture, PluginOptions, Secret};
-use nfrx_tunnel::{Connect, Connection, LinkError};
+use nfrx_spi::{PluginOptions, Secret};
+use nfrx_tunnel::LinkError;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::{Backend, Entrance, LOCAL, WORKER_KEY, patiently};
-use crate::pipe::{PipeControl, PipeOptions, pipe};
+use super::{Backend, Dialer, Entrance, WORKER_KEY, patiently};
+use crate::pipe::{PipeControl, PipeOptions};
 
 /// What an agent is to be.
 #[derive(Debug, Clone)]
@@ -58,7 +57,7 @@ impl AgentPlan {
     /// Starts it; it dials at `entrance`.
     pub fn start(self, entrance: &Entrance) -> TestAgent {
         let backend = Backend::new(self.sim, self.pipes);
-        let dials = Dials { entrance: entrance.clone(), options: self.tunnel, made: Arc::default() };
+        let dials = Dialer::new(entrance, self.tunnel);
         let batch = ("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string());
         let llm = PluginOptions::new(llm_agent_specs(), [batch].into());
         let llm = LlmConfig::from_options(&llm).expect("defaults are valid");
@@ -91,14 +90,14 @@ impl AgentPlan {
 pub struct TestAgent {
     status: StatusBoard,
     backend: Backend,
-    dials: Dials,
+    dials: Dialer,
     stop: oneshot::Sender<()>,
     ran: watch::Receiver<Option<Result<(), String>>>,
     _task: JoinSet<()>,
 }
 
 impl TestAgent {
-    fn run(agent: Agent, backend: Backend, dials: Dials) -> Self {
+    fn run(agent: Agent, backend: Backend, dials: Dialer) -> Self {
         let (status, mut task) = (agent.status(), JoinSet::new());
         let ((stop, stopped), (end, ran)) = (oneshot::channel(), watch::channel(None));
         task.spawn(async move {
@@ -127,7 +126,7 @@ impl TestAgent {
     /// The connections it made to the server, in their order; the server is at the right
     /// end. As long as there is one only, the first tunnel stands.
     pub fn tunnels(&self) -> Vec<PipeControl> {
-        self.dials.lock().clone()
+        self.dials.made()
     }
 
     /// The connection made last.
@@ -162,31 +161,4 @@ impl TestAgent {
 
     /// Kills it.
     pub fn kill(self) {}
-}
-
-/// Dials the server, and keeps what breaks the connections.
-#[derive(Clone)]
-struct Dials {
-    entrance: Entrance,
-    options: PipeOptions,
-    made: Arc<Mutex<Vec<PipeControl>>>,
-}
-
-impl Dials {
-    fn lock(&self) -> MutexGuard<'_, Vec<PipeControl>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Connect for Dials {
-    fn connect(&self) -> BoxFuture<'_, io::Result<Connection>> {
-        let (ours, theirs, control) = pipe(self.options);
-        let dialed = if self.entrance.enter(theirs, LOCAL, control.clone()) {
-            self.lock().push(control);
-            Ok(Box::pin(ours) as Connection)
-        } else {
-            Err(Entrance::nobody())
-        };
-        Box::pin(std::future::ready(dialed))
-    }
 }
