@@ -1,5 +1,6 @@
 //! Server, agents and backends in one process, and the faults they must survive.
 
+pub mod contract;
 pub mod http;
 pub mod pipe;
 pub mod relay;

@@ -5,6 +5,7 @@
 
 mod ask;
 mod cancel;
+mod contract;
 mod embeddings;
 mod idle;
 mod leaving;

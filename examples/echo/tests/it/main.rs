@@ -85,6 +85,11 @@ impl Relay {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn it_keeps_the_contract_of_plugins() {
+    nfrx_testkit::contract::check(|| Box::new(EchoFactory)).await;
+}
+
 #[tokio::test]
 async fn a_request_reaches_the_agent_it_names_and_comes_back() {
     let relay = Relay::start(vec![Box::new(EchoFactory)]).await;
