@@ -180,6 +180,12 @@ pub enum CallError {
     /// The request's own body broke off: its client went away.
     #[error("the request's body broke off")]
     RequestBody,
+    /// The request is larger than the worker's connection carries.
+    #[error("the worker's connection carries requests of up to {bytes_max} bytes")]
+    TooLarge {
+        /// The bound.
+        bytes_max: u64,
+    },
     /// The agent refused the request by its own policy.
     #[error("the worker refused the request")]
     Refused,
@@ -190,7 +196,9 @@ impl CallError {
     pub fn may_retry(self) -> bool {
         match self {
             Self::Lost | Self::Draining | Self::Busy | Self::Unreachable => true,
-            Self::Timeout | Self::Upstream | Self::RequestBody | Self::Refused => false,
+            Self::Timeout | Self::Upstream | Self::RequestBody | Self::TooLarge { .. } | Self::Refused => {
+                false
+            }
         }
     }
 
@@ -204,6 +212,7 @@ impl CallError {
             Self::Timeout => "timeout",
             Self::Upstream => "upstream_error",
             Self::RequestBody => "canceled",
+            Self::TooLarge { .. } => "too_large",
             Self::Refused => "refused",
         }
     }

@@ -29,7 +29,7 @@ use crate::pipe::{PipeControl, PipeOptions, pipe};
 
 pub use agent::{AgentPlan, TestAgent};
 pub use backend::Backend;
-pub use dialer::Dialer;
+pub use dialer::{Carrier, Dialer};
 pub use entrance::Entrance;
 
 /// The key of clients.

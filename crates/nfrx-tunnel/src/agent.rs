@@ -60,7 +60,7 @@ impl Default for Offer {
 }
 
 impl Offer {
-    fn registration(&self, identity: &Identity, resumed_id: Option<&str>) -> Registration {
+    pub(crate) fn registration(&self, identity: &Identity, resumed_id: Option<&str>) -> Registration {
         Registration {
             worker_id: resumed_id.unwrap_or(&identity.worker_id).to_owned(),
             worker_name: identity.worker_name.clone(),
@@ -73,7 +73,7 @@ impl Offer {
         }
     }
 
-    fn update(&self) -> StatusUpdate {
+    pub(crate) fn update(&self) -> StatusUpdate {
         let status = serde_json::to_value(self.status).ok();
         StatusUpdate {
             max_concurrency: self.max_concurrency,
@@ -84,7 +84,7 @@ impl Offer {
     }
 
     /// The same while the agent drains: nothing new, whatever the backend says (KD-46).
-    fn drained(mut self) -> Self {
+    pub(crate) fn drained(mut self) -> Self {
         self.max_concurrency = 0;
         self.status = WorkerStatus::Draining;
         self

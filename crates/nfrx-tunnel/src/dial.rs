@@ -73,8 +73,10 @@ pub enum DialError {
         /// The beginning of what it says, with a colon before it.
         body: String,
     },
-    /// The upgrade was done wrongly, or without our subprotocol.
-    #[error("{server} does not speak `{SUBPROTOCOL}`: is SERVER_URL the address of a nfrx server?")]
+    /// The upgrade was done wrongly, or for another subprotocol.
+    #[error(
+        "{server} does not speak `{SUBPROTOCOL}` or protocol v1: is SERVER_URL the address of a nfrx server?"
+    )]
     NoTunnel {
         /// The server.
         server: String,
@@ -174,12 +176,19 @@ impl Connect for TcpConnect {
     }
 }
 
+/// What a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    H2,
+    V1,
+}
+
 /// Dials: connects, asks for the upgrade, and gives the stream behind it.
 pub(crate) async fn dial(
     url: &ServerUrl,
     connect: &Arc<dyn Connect>,
     key: Option<&Secret>,
-) -> Result<Connection, DialError> {
+) -> Result<(Connection, Carrier), DialError> {
     let server = url.to_string();
     match tokio::time::timeout(DIAL_MAX, upgrade(url, connect, key)).await {
         Ok(result) => result,
@@ -191,7 +200,7 @@ async fn upgrade(
     url: &ServerUrl,
     connect: &Arc<dyn Connect>,
     key: Option<&Secret>,
-) -> Result<Connection, DialError> {
+) -> Result<(Connection, Carrier), DialError> {
     let server = url.to_string();
     let broken = |source| DialError::Io { server: server.clone(), source };
     let mut connection = connect.connect().await.map_err(broken)?;
@@ -228,7 +237,7 @@ fn judge(
     rest: BytesMut,
     connection: Connection,
     nonce: &str,
-) -> Result<Connection, DialError> {
+) -> Result<(Connection, Carrier), DialError> {
     let server = server.to_owned();
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
@@ -242,12 +251,19 @@ fn judge(
     match response.code.unwrap_or_default() {
         101 => {
             let accepted = header("sec-websocket-accept") == Some(derive_accept_key(nonce.as_bytes()));
-            let protocol = header("sec-websocket-protocol").is_some_and(|name| name == SUBPROTOCOL);
-            // The server speaks HTTP/2 first, and some of it may have come along.
-            if !accepted || !protocol {
+            // A server that chooses nothing speaks v1, on this very connection (decision 8).
+            let carrier = match header("sec-websocket-protocol").as_deref() {
+                Some(SUBPROTOCOL) => Carrier::H2,
+                None => Carrier::V1,
+                Some(_) => return Err(DialError::NoTunnel { server }),
+            };
+            if !accepted {
                 return Err(DialError::NoTunnel { server });
             }
-            Ok(if rest.is_empty() { connection } else { Box::pin(Prefixed { rest, connection }) })
+            // The server may speak first, and some of it may have come along.
+            let connection =
+                if rest.is_empty() { connection } else { Box::pin(Prefixed { rest, connection }) };
+            Ok((connection, carrier))
         }
         status @ (401 | 403) => {
             let hint =

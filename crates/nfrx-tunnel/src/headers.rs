@@ -21,6 +21,10 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 /// The prefix of what relay and agent tell each other; stripped from all else.
 const RESERVED: &str = "nfrx-";
 
+/// On a request to a worker: the client wants a stream. A hint that protocol v1 has a
+/// member for; it crosses no tunnel as a header.
+pub const STREAM_HINT: HeaderName = HeaderName::from_static("nfrx-stream");
+
 /// In a head or a trailer: the code of a failure (decision 4).
 const ERROR: HeaderName = HeaderName::from_static("nfrx-error");
 
@@ -49,6 +53,7 @@ pub(crate) fn failure(error: CallError) -> Response<()> {
         CallError::Lost | CallError::Unreachable | CallError::Upstream => StatusCode::BAD_GATEWAY,
         CallError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         CallError::RequestBody => StatusCode::BAD_REQUEST,
+        CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         CallError::Refused => StatusCode::FORBIDDEN,
     };
     let mut head = Response::new(());

@@ -21,6 +21,7 @@ mod limits;
 mod link;
 mod relay;
 mod tls;
+mod v1;
 mod ws_io;
 
 /// The WebSocket subprotocol, which names the carrier.
@@ -29,7 +30,7 @@ pub const SUBPROTOCOL: &str = "nfrx.h2";
 pub use agent::{AgentService, Identity, Offer};
 pub use counters::TunnelCounters;
 pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
-pub use headers::strip_connection_headers;
+pub use headers::{STREAM_HINT, strip_connection_headers};
 pub use limits::STREAMS_MAX;
 pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
 pub use relay::{Acceptor, TunnelSettings};

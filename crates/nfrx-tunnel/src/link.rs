@@ -13,7 +13,8 @@ use tracing::{info, warn};
 
 use crate::agent::{AgentService, Ended, Identity, Offer, Session, Shared, serve};
 use crate::control::ByeCode;
-use crate::dial::{Connect, DialError, ServerUrl, dial};
+use crate::dial::{Carrier, Connect, DialError, ServerUrl, dial};
+use crate::v1;
 
 /// A wrong key is not tried often: somebody has to change something first (KD-132).
 const UNAUTHORIZED_WAIT: Duration = Duration::from_secs(30);
@@ -111,7 +112,7 @@ pub async fn keep_connected(config: LinkConfig, parts: LinkParts) -> Result<(), 
             () = session.drain.draining() => return Ok(()),
         };
         let (error, wait) = match dialed {
-            Ok(io) => match once(io, &session).await {
+            Ok((io, carrier)) => match once(io, carrier, &session).await {
                 Ended::Drained => return Ok(()),
                 ended => {
                     if started.elapsed() >= STABLE_AFTER {
@@ -137,8 +138,11 @@ pub async fn keep_connected(config: LinkConfig, parts: LinkParts) -> Result<(), 
     }
 }
 
-async fn once(io: Pin<Box<dyn Io>>, session: &Session) -> Ended {
-    let ended = serve(io, session).await;
+async fn once(io: Pin<Box<dyn Io>>, carrier: Carrier, session: &Session) -> Ended {
+    let ended = match carrier {
+        Carrier::H2 => serve(io, session).await,
+        Carrier::V1 => v1::agent::serve(io, session).await,
+    };
     if let Ended::Bye { code: ByeCode::Replaced, .. } = ended {
         // Whoever took the place holds the token now.
         *session.resume.lock() = None;

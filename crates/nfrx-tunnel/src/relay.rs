@@ -4,7 +4,7 @@ mod accept;
 mod control;
 mod owner;
 mod pump;
-mod stream;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +21,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::budget::ByteBudget;
 use crate::counters::TunnelCounters;
+pub(crate) use control::name as close_name;
 use pump::Call;
 
 /// Calls that may wait for the tunnel's task to look.
-const INBOX: usize = 64;
+pub(crate) const INBOX: usize = 64;
 
 /// How tunnels behave.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub struct TunnelSettings {
     /// How long a reader may take nothing while there is something for it.
     pub stall_max: Duration,
     /// Bytes of answers that may be unread over all tunnels; a stream that would go over
-    /// it is reset.
+    /// it is reset. As many bytes of requests may be gathered for tunnels of protocol v1.
     pub unread_bytes_max: usize,
 }
 
@@ -73,13 +74,16 @@ pub struct Acceptor {
 }
 
 /// What all tunnels of a plugin share.
-struct Parts {
-    settings: TunnelSettings,
-    intake: Arc<dyn WorkerIntake>,
+pub(crate) struct Parts {
+    pub(crate) settings: TunnelSettings,
+    pub(crate) intake: Arc<dyn WorkerIntake>,
     spawner: Arc<dyn Spawner>,
-    clock: Arc<dyn Clock>,
-    counters: Arc<TunnelCounters>,
-    unread: Arc<ByteBudget>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<TunnelCounters>,
+    /// Of answers that nobody has read yet.
+    pub(crate) unread: Arc<ByteBudget>,
+    /// Of requests that v1 gathers before they leave.
+    pub(crate) unsent: Arc<ByteBudget>,
 }
 
 impl Acceptor {
@@ -111,7 +115,8 @@ impl Acceptor {
         counters: Arc<TunnelCounters>,
     ) -> Self {
         let unread = Arc::new(ByteBudget::new(settings.unread_bytes_max));
-        Self { parts: Arc::new(Parts { settings, intake, spawner, clock, counters, unread }) }
+        let unsent = Arc::new(ByteBudget::new(settings.unread_bytes_max));
+        Self { parts: Arc::new(Parts { settings, intake, spawner, clock, counters, unread, unsent }) }
     }
 
     /// What happens to the tunnels, for metrics.
@@ -135,36 +140,36 @@ struct Handle {
 
 /// What the tunnel's task was told.
 #[derive(Debug, Clone, Copy, Default)]
-struct Orders {
-    drain: bool,
-    close: Option<CloseReason>,
+pub(crate) struct Orders {
+    pub(crate) drain: bool,
+    pub(crate) close: Option<CloseReason>,
 }
 
 /// Signs of life. Times in microseconds of the clock; zero for none.
-struct Pulse {
+pub(crate) struct Pulse {
     clock: Arc<dyn Clock>,
     seen: AtomicU64,
     round_trip: AtomicU64,
 }
 
 impl Pulse {
-    fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let pulse = Self { clock, seen: AtomicU64::new(0), round_trip: AtomicU64::new(0) };
         pulse.beat();
         pulse
     }
 
     /// Something came.
-    fn beat(&self) {
+    pub(crate) fn beat(&self) {
         let now = self.clock.now().since(Moment::default());
         self.seen.store(now.as_micros() as u64, Ordering::Relaxed);
     }
 
-    fn seen(&self) -> Moment {
+    pub(crate) fn seen(&self) -> Moment {
         Moment::from_start(Duration::from_micros(self.seen.load(Ordering::Relaxed)))
     }
 
-    fn silence(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         self.clock.now().since(self.seen())
     }
 }

@@ -92,7 +92,7 @@ impl Service {
         let mut call = Request::new(Body::from(body));
         *call.method_mut() = parts.method;
         *call.uri_mut() = worker_uri(endpoint, &parts.uri)?;
-        *call.headers_mut() = headers::for_worker(&parts.headers, &context.id);
+        *call.headers_mut() = headers::for_worker(&parts.headers, &context.id, head.stream);
         let answer = match endpoint {
             Endpoint::Embeddings => self.embed(call, &head, job, &context).await,
             _ => {

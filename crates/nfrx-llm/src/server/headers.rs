@@ -7,6 +7,7 @@ use http::header::{
     HeaderValue, LOCATION, REFRESH, STRICT_TRANSPORT_SECURITY, USER_AGENT,
 };
 use nfrx_spi::RequestId;
+use nfrx_tunnel::STREAM_HINT;
 
 /// All of a client's headers that a worker sees (HTTP contract §4.2): never a key, a
 /// cookie, a role or an address (KD-15).
@@ -36,8 +37,8 @@ const NOT_A_WORKERS: [HeaderName; 13] = [
     HeaderName::from_static("service-worker-allowed"),
 ];
 
-/// The headers of a request to a worker.
-pub(super) fn for_worker(client: &HeaderMap, id: &RequestId) -> HeaderMap {
+/// The headers of a request to a worker; `stream` says whether its client wants a stream.
+pub(super) fn for_worker(client: &HeaderMap, id: &RequestId, stream: bool) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(FORWARDED.len() + 2);
     for name in FORWARDED {
         if let Some(value) = client.get(&name) {
@@ -48,6 +49,9 @@ pub(super) fn for_worker(client: &HeaderMap, id: &RequestId) -> HeaderMap {
         headers.insert(X_REQUEST_ID, id);
     }
     headers.insert(CACHE_CONTROL, NO_STORE);
+    if stream {
+        headers.insert(STREAM_HINT, HeaderValue::from_static("1"));
+    }
     headers
 }
 
@@ -75,7 +79,7 @@ mod tests {
         for name in ["content-type", "authorization", "cookie", "x-user-roles", "x-forwarded-for", "accept"] {
             client.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
-        let headers = for_worker(&client, &RequestId::new("r-1"));
+        let headers = for_worker(&client, &RequestId::new("r-1"), false);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         // Seen to fail: with `authorization` in FORWARDED.

@@ -59,6 +59,7 @@ impl From<DispatchError> for ApiError {
             DispatchError::Call(CallError::RequestBody) => {
                 Self::BadRequest("the request's body broke off".to_owned())
             }
+            DispatchError::Call(CallError::TooLarge { bytes_max }) => Self::TooLarge { bytes_max },
             DispatchError::Part(_)
             | DispatchError::AnswerTooLarge
             | DispatchError::Call(

@@ -12,7 +12,7 @@ use nfrx_tunnel::LinkError;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::{Backend, Dialer, Entrance, WORKER_KEY, patiently};
+use super::{Backend, Carrier, Dialer, Entrance, WORKER_KEY, patiently};
 use crate::pipe::{PipeControl, PipeOptions};
 
 /// What an agent is to be.
@@ -30,6 +30,8 @@ pub struct AgentPlan {
     pub request_timeout: Option<Duration>,
     /// Whether it dials again.
     pub reconnect: bool,
+    /// What its tunnels carry.
+    pub carrier: Carrier,
     /// The pipes to the server.
     pub tunnel: PipeOptions,
     /// The pipes to the backend.
@@ -48,6 +50,7 @@ impl AgentPlan {
             key: Some(WORKER_KEY.to_owned()),
             request_timeout: None,
             reconnect: true,
+            carrier: Carrier::H2,
             tunnel: PipeOptions::default(),
             pipes: PipeOptions::default(),
             sim: SimConfig::default(),
@@ -57,7 +60,7 @@ impl AgentPlan {
     /// Starts it; it dials at `entrance`.
     pub fn start(self, entrance: &Entrance) -> TestAgent {
         let backend = Backend::new(self.sim, self.pipes);
-        let dials = Dialer::new(entrance, self.tunnel);
+        let dials = Dialer::new(entrance, self.tunnel).carrying(self.carrier);
         let batch = ("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string());
         let llm = PluginOptions::new(llm_agent_specs(), [batch].into());
         let llm = LlmConfig::from_options(&llm).expect("defaults are valid");

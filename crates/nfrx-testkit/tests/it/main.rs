@@ -3,15 +3,36 @@
 //!
 //! Pipes and a paused clock: times are exact, and a run is like the one before.
 
+#![expect(clippy::duplicate_mod, reason = "some files are compiled once for each carrier: see `over`")]
+
 mod ask;
-mod cancel;
 mod contract;
-mod embeddings;
-mod idle;
-mod leaving;
-mod lost;
-mod queue;
 mod refused;
 mod slow;
 mod sockets;
 mod takeover;
+
+/// What must be the same whatever carries the tunnel: the files in `both` are compiled once
+/// for each carrier, and ask the module around them for their agents.
+macro_rules! over {
+    ($module:ident, $carrier:ident) => {
+        #[path = "both"]
+        mod $module {
+            mod cancel;
+            mod embeddings;
+            mod idle;
+            mod leaving;
+            mod lost;
+            mod queue;
+
+            use nfrx_testkit::relay::{AgentPlan, Carrier};
+
+            fn plan(id: &str, max_concurrency: u32) -> AgentPlan {
+                AgentPlan { carrier: Carrier::$carrier, ..AgentPlan::new(id, max_concurrency) }
+            }
+        }
+    };
+}
+
+over!(h2, H2);
+over!(v1, V1);

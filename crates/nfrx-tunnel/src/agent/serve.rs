@@ -76,7 +76,7 @@ impl Session {
         self.state.send_replace(LinkState::Connected { worker_id });
     }
 
-    pub(super) fn silence(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         self.heard.lock().map_or(Duration::ZERO, |heard| heard.elapsed())
     }
 }

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
 use super::{Parts, owner};
-use crate::SUBPROTOCOL;
+use crate::{SUBPROTOCOL, v1};
 
 pub(super) fn upgrade(
     parts: &Arc<Parts>,
@@ -27,11 +27,15 @@ pub(super) fn upgrade(
     let accept = derive_accept_key(key.as_bytes());
     let shared = Arc::clone(parts);
     let caller = context.caller;
+    // An agent that asks for nothing speaks v1, and whoever asks for what we don't have may
+    // try it, too (decision 4 of the design).
+    let is_h2 = holds(request.headers(), header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
     parts.spawner.spawn(
         "tunnel",
         Box::pin(async move {
             match upgrade.stream().await {
-                Ok(io) => owner::run(shared, io, caller).await,
+                Ok(io) if is_h2 => owner::run(shared, io, caller).await,
+                Ok(io) => v1::relay::run(shared, io, caller).await,
                 Err(error) => debug!(%error, "an agent left before its upgrade was done"),
             }
         }),
@@ -41,7 +45,9 @@ pub(super) fn upgrade(
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if is_h2 {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
     headers.insert(
         header::SEC_WEBSOCKET_ACCEPT,
         HeaderValue::from_str(&accept).map_err(|_| ApiError::Internal)?,
@@ -77,11 +83,6 @@ fn refusal(request: &Request<Body>) -> Option<HandlerResult> {
     }
     if headers.get(header::ORIGIN).is_some_and(|origin| !is_own(origin, headers.get(header::HOST))) {
         return Some(Err(ApiError::Forbidden("pages of other origins may not open tunnels".to_owned())));
-    }
-    if !holds(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-        let text =
-            format!("this server speaks the WebSocket subprotocol `{SUBPROTOCOL}` only; update the agent");
-        return Some(Err(ApiError::BadRequest(text)));
     }
     None
 }

@@ -84,7 +84,7 @@ fn unregistered(control: &Control, error: &ControlError) -> &'static str {
 }
 
 /// The reason in metrics.
-fn name(reason: CloseReason) -> &'static str {
+pub(crate) fn name(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::Replaced => "replaced",
         CloseReason::Expired => "expired",

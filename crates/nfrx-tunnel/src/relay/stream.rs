@@ -21,7 +21,7 @@ const RELEASE_BYTES: usize = 64 * 1024;
 
 /// Shared by the pump, which fills it, and the body, which empties it.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     state: Mutex<State>,
     budget: Arc<ByteBudget>,
 }
@@ -45,14 +45,14 @@ struct State {
 
 /// How a stream ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     Whole,
     Broken(BodyError),
 }
 
 impl Buffer {
     /// An empty buffer, whose bytes count in `budget`.
-    pub(super) fn new(budget: Arc<ByteBudget>) -> Self {
+    pub(crate) fn new(budget: Arc<ByteBudget>) -> Self {
         Self { state: Mutex::default(), budget }
     }
 
@@ -62,7 +62,7 @@ impl Buffer {
 
     /// Takes a piece from the tunnel. If that would be too much over all tunnels the stream
     /// is cut; tells whether it goes on.
-    pub(super) fn push(&self, bytes: Bytes) -> bool {
+    pub(crate) fn push(&self, bytes: Bytes) -> bool {
         let mut state = self.lock();
         if !self.budget.claim(bytes.len()) {
             self.cut(&mut state, BodyError::Aborted);
@@ -83,8 +83,13 @@ impl Buffer {
         true
     }
 
+    /// How many bytes the reader has not taken.
+    pub(crate) fn unread(&self) -> usize {
+        self.lock().unread()
+    }
+
     /// Ends the stream; only the first end counts.
-    pub(super) fn end(&self, end: End) {
+    pub(crate) fn end(&self, end: End) {
         let mut state = self.lock();
         if state.end.is_none() {
             state.end = Some(end);
@@ -94,7 +99,7 @@ impl Buffer {
 
     /// For the pump: how many bytes may be given back, or `None` once the reader is gone
     /// or the stream was ended from outside. Notes whom to wake when that changes.
-    pub(super) fn poll_taken(&self, waker: &Waker) -> Option<usize> {
+    pub(crate) fn poll_taken(&self, waker: &Waker) -> Option<usize> {
         let mut state = self.lock();
         if state.abandoned || state.end.is_some() {
             return None;
@@ -107,7 +112,7 @@ impl Buffer {
     }
 
     /// Cuts the stream if its reader took nothing for that long. Tells whether it did.
-    pub(super) fn cut_if_stalled(&self, limit: Duration) -> bool {
+    pub(crate) fn cut_if_stalled(&self, limit: Duration) -> bool {
         let mut state = self.lock();
         // Also after the end: unread bytes are kept for nobody.
         let stalled = state.waits_since.is_some_and(|since| since.elapsed() >= limit);
@@ -172,10 +177,10 @@ impl State {
 
 /// The body of an answer. Dropping it before its end resets the stream.
 #[derive(Debug)]
-pub(super) struct StreamBody(Arc<Buffer>);
+pub(crate) struct StreamBody(Arc<Buffer>);
 
 impl StreamBody {
-    pub(super) fn new(buffer: Arc<Buffer>) -> Self {
+    pub(crate) fn new(buffer: Arc<Buffer>) -> Self {
         Self(buffer)
     }
 }

@@ -50,7 +50,9 @@ impl Failure {
     /// that even one that broke off may be asked again.
     pub(super) fn may_retry(&self) -> bool {
         match self {
-            Self::Call(error) => *error != CallError::RequestBody && *error != CallError::Refused,
+            Self::Call(error) => {
+                !matches!(error, CallError::RequestBody | CallError::TooLarge { .. } | CallError::Refused)
+            }
             Self::Timeout | Self::Status(_) | Self::Broken(_) | Self::Merge(_) => true,
             Self::TooLarge => false,
         }

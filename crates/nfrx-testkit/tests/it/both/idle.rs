@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nfrx_testkit::relay::{AgentPlan, Relay, TestAgent, config, patiently};
+use nfrx_testkit::relay::{Relay, TestAgent, config, patiently};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ async fn check(relay: &Relay, agent: &TestAgent) {
 #[tokio::test(start_paused = true)]
 async fn the_agents_limit_ends_what_its_backend_stalls() {
     let relay = Relay::start(config(&[]));
-    let mut plan = AgentPlan::new("a", 2);
+    let mut plan = super::plan("a", 2);
     plan.request_timeout = Some(Duration::from_secs(10));
     let agent = plan.join(&relay.entrance()).await;
     check(&relay, &agent).await;
@@ -39,6 +39,6 @@ async fn the_agents_limit_ends_what_its_backend_stalls() {
 #[tokio::test(start_paused = true)]
 async fn the_servers_limit_ends_what_an_agent_lets_stall() {
     let relay = Relay::start(config(&[("silence_max", "10s")]));
-    let agent = AgentPlan::new("a", 2).join(&relay.entrance()).await;
+    let agent = super::plan("a", 2).join(&relay.entrance()).await;
     check(&relay, &agent).await;
 }

@@ -60,7 +60,7 @@ async fn directly(inputs: &[String]) -> Vec<Value> {
 async fn four_workers(relay: &Relay) -> Vec<TestAgent> {
     let mut agents = Vec::new();
     for batch in BATCHES {
-        let plan = AgentPlan { embedding_batch_size: batch, ..AgentPlan::new(&format!("w{batch}"), 1) };
+        let plan = AgentPlan { embedding_batch_size: batch, ..super::plan(&format!("w{batch}"), 1) };
         agents.push(plan.join(&relay.entrance()).await);
     }
     agents
@@ -104,7 +104,7 @@ async fn three_inputs_come_back_in_order() {
 async fn one_chunk_passes_as_it_came() {
     let relay = Relay::start(config(&[]));
     let _agent =
-        AgentPlan { embedding_batch_size: 100, ..AgentPlan::new("a", 1) }.join(&relay.entrance()).await;
+        AgentPlan { embedding_batch_size: 100, ..super::plan("a", 1) }.join(&relay.entrance()).await;
     let answer = relay.ask(embed(PATH, &json!(inputs(3)))).await;
     assert_eq!(vectors(&answer).len(), 3);
     // The simulated backend's own member, which a merged answer would keep at the end.
@@ -115,7 +115,7 @@ async fn one_chunk_passes_as_it_came() {
 #[tokio::test(start_paused = true)]
 async fn an_input_in_tokens_is_one_input() {
     let relay = Relay::start(config(&[]));
-    let agent = AgentPlan { embedding_batch_size: 1, ..AgentPlan::new("a", 1) }.join(&relay.entrance()).await;
+    let agent = AgentPlan { embedding_batch_size: 1, ..super::plan("a", 1) }.join(&relay.entrance()).await;
     let answer = relay.ask(embed(PATH, &json!([1, 2, 3]))).await;
     assert_eq!((vectors(&answer).len(), agent.sim().finished()), (1, 1));
     let answer = relay.ask(embed(PATH, &json!([[1, 2], [3]]))).await;
@@ -156,7 +156,7 @@ async fn a_client_that_leaves_is_felt_by_every_worker() {
 #[tokio::test(start_paused = true)]
 async fn busy_workers_say_when_to_come_back_and_unknown_models_are_not_found() {
     let relay = Relay::start(config(&[]));
-    let agent = AgentPlan::new("a", 1).join(&relay.entrance()).await;
+    let agent = super::plan("a", 1).join(&relay.entrance()).await;
     let mut client = relay.client().await;
     let body = json!({ "model": "demo", "input": ["a", "b"], "x_sim_first_token_ms": 60_000 });
     let mut asking = tokio::task::JoinSet::new();

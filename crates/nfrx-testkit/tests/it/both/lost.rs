@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use nfrx_testkit::relay::{AgentPlan, Relay, config, patiently};
+use nfrx_testkit::relay::{Relay, config, patiently};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -14,14 +14,14 @@ use crate::ask::{chat, open, piece, rest};
 #[tokio::test(start_paused = true)]
 async fn twenty_that_wait_for_the_first_byte_of_a_killed_agent_are_answered_by_another() {
     let relay = Relay::start(config(&[]));
-    let first = AgentPlan::new("first", 20).join(&relay.entrance()).await;
+    let first = super::plan("first", 20).join(&relay.entrance()).await;
     let mut clients = JoinSet::new();
     for _ in 0..20 {
         let mut client = relay.client().await;
         clients.spawn(async move { client.ask(chat(&json!({ "x_sim_first_token_ms": 5000 }))).await });
     }
     patiently(first.sim().wait_until(|stats| stats.in_flight == 20)).await;
-    let second = AgentPlan::new("second", 20).join(&relay.entrance()).await;
+    let second = super::plan("second", 20).join(&relay.entrance()).await;
     first.kill();
     for answer in patiently(clients.join_all()).await {
         let answer = answer.expect("an answer");
@@ -38,7 +38,7 @@ async fn the_half_answer_of_a_killed_agent_does_not_look_whole() {
         json!({ "x_sim_tokens": 500_000, "x_sim_token_bytes": 100 }),
     ] {
         let relay = Relay::start(config(&[]));
-        let agent = AgentPlan::new("a", 2).join(&relay.entrance()).await;
+        let agent = super::plan("a", 2).join(&relay.entrance()).await;
         let mut client = relay.client().await;
         let mut body = open(&mut client, chat(&members)).await;
         piece(&mut body).await.expect("more").expect("a good one");
@@ -54,7 +54,7 @@ async fn agents_are_back_within_two_seconds_of_their_server() {
     let relay = Relay::start(config(&[]));
     let mut agents = Vec::new();
     for id in ["a", "b", "c"] {
-        agents.push(AgentPlan::new(id, 2).join(&relay.entrance()).await);
+        agents.push(super::plan(id, 2).join(&relay.entrance()).await);
     }
     let entrance = relay.lose();
     for agent in &agents {
@@ -74,12 +74,12 @@ async fn agents_are_back_within_two_seconds_of_their_server() {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_agent_finishes_its_stream_and_new_work_goes_elsewhere() {
     let relay = Relay::start(config(&[]));
-    let first = AgentPlan::new("first", 2).join(&relay.entrance()).await;
+    let first = super::plan("first", 2).join(&relay.entrance()).await;
     let mut client = relay.client().await;
     let members = json!({ "stream": true, "x_sim_tokens": 50, "x_sim_tokens_per_second": 10 });
     let mut body = open(&mut client, chat(&members)).await;
     piece(&mut body).await.expect("more").expect("a good one");
-    let second = AgentPlan::new("second", 2).join(&relay.entrance()).await;
+    let second = super::plan("second", 2).join(&relay.entrance()).await;
     let stopping = first.stop();
     let (ended, (text, clean), answer) = tokio::join!(stopping, rest(&mut body), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -93,7 +93,7 @@ async fn a_stopped_agent_finishes_its_stream_and_new_work_goes_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_server_finishes_its_streams_and_refuses_new_work() {
     let relay = Relay::start(config(&[]));
-    let _agent = AgentPlan::new("a", 2).join(&relay.entrance()).await;
+    let _agent = super::plan("a", 2).join(&relay.entrance()).await;
     let (mut client, mut late) = (relay.client().await, relay.client().await);
     let members = json!({ "stream": true, "x_sim_tokens": 50, "x_sim_tokens_per_second": 10 });
     let mut body = open(&mut client, chat(&members)).await;

@@ -1,7 +1,7 @@
 //! Waiting for a slot: in order, told about it, and never over a worker's limit.
 
 use http::StatusCode;
-use nfrx_testkit::relay::{AgentPlan, Relay, TestAgent, config, patiently};
+use nfrx_testkit::relay::{Relay, TestAgent, config, patiently};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -30,8 +30,8 @@ async fn at_work(one: &TestAgent, two: &TestAgent, count: u64) {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_requests_on_four_slots_are_served_in_order_of_arrival() {
     let relay = Relay::start(config(&[]));
-    let one = AgentPlan::new("one", 2).join(&relay.entrance()).await;
-    let two = AgentPlan::new("two", 2).join(&relay.entrance()).await;
+    let one = super::plan("one", 2).join(&relay.entrance()).await;
+    let two = super::plan("two", 2).join(&relay.entrance()).await;
     relay.until(|llm| llm["workers"].as_array().is_some_and(|workers| workers.len() == 2)).await;
     let mut clients = JoinSet::new();
     for number in 0..100_u64 {
@@ -68,7 +68,7 @@ async fn a_hundred_requests_on_four_slots_are_served_in_order_of_arrival() {
 #[tokio::test(start_paused = true)]
 async fn a_waiting_stream_is_told_its_place_and_then_gets_its_answer() {
     let relay = Relay::start(config(&[("queue_update_seconds", "2")]));
-    let agent = AgentPlan::new("a", 1).join(&relay.entrance()).await;
+    let agent = super::plan("a", 1).join(&relay.entrance()).await;
     let (mut first, mut second) = (relay.client().await, relay.client().await);
     let members = json!({ "stream": true, "x_sim_tokens": 51, "x_sim_tokens_per_second": 10 });
     let _running = open(&mut first, chat(&members)).await;
@@ -87,7 +87,7 @@ async fn a_waiting_stream_is_told_its_place_and_then_gets_its_answer() {
 #[tokio::test(start_paused = true)]
 async fn an_error_after_a_queue_event_is_an_error_event() {
     let relay = Relay::start(config(&[]));
-    let _agent = AgentPlan::new("a", 1).join(&relay.entrance()).await;
+    let _agent = super::plan("a", 1).join(&relay.entrance()).await;
     let (mut first, mut second) = (relay.client().await, relay.client().await);
     let members = json!({ "stream": true, "x_sim_tokens": 20, "x_sim_tokens_per_second": 10 });
     let _running = open(&mut first, chat(&members)).await;
@@ -102,7 +102,7 @@ async fn an_error_after_a_queue_event_is_an_error_event() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_with_when_to_come_back() {
     let relay = Relay::start(config(&[("queue_size", "1")]));
-    let _agent = AgentPlan::new("a", 1).join(&relay.entrance()).await;
+    let _agent = super::plan("a", 1).join(&relay.entrance()).await;
     let mut clients = [relay.client().await, relay.client().await];
     let members = json!({ "stream": true, "x_sim_tokens": 20, "x_sim_tokens_per_second": 10 });
     let mut bodies = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nfrx_testkit::http::HttpClient;
-use nfrx_testkit::relay::{AgentPlan, Relay, TestAgent, config, patiently};
+use nfrx_testkit::relay::{Relay, TestAgent, config, patiently};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ const CANCEL_MAX: Duration = Duration::from_millis(50);
 
 async fn start(max_concurrency: u32) -> (Relay, TestAgent) {
     let relay = Relay::start(config(&[]));
-    let agent = AgentPlan::new("a", max_concurrency).join(&relay.entrance()).await;
+    let agent = super::plan("a", max_concurrency).join(&relay.entrance()).await;
     (relay, agent)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nfrx_testkit::pipe::PipeOptions;
-use nfrx_testkit::relay::{AgentPlan, Relay, config, patiently};
+use nfrx_testkit::relay::{Relay, config, patiently};
 use serde_json::{Value, json};
 
 use crate::ask::{Crowd, assert_alive};
@@ -11,7 +11,7 @@ use crate::ask::{Crowd, assert_alive};
 /// 200 clients send `members` and leave when all requests are at the backend.
 async fn check(members: Value, streaming: bool) {
     let relay = Relay::start(config(&[]));
-    let agent = AgentPlan::new("a", 250).join(&relay.entrance()).await;
+    let agent = super::plan("a", 250).join(&relay.entrance()).await;
     let mut crowd = Crowd::default();
     crowd.send(&relay, 200, &members, streaming).await;
     patiently(agent.sim().wait_until(|stats| stats.in_flight == 200)).await;
@@ -41,9 +41,11 @@ async fn two_hundred_that_leave_a_plain_request_are_all_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn sixty_that_leave_a_hundred_times_over_a_long_path_cost_no_tunnel() {
     let relay = Relay::start(config(&[]));
-    let mut plan = AgentPlan::new("a", 250);
+    let mut plan = super::plan("a", 250);
     plan.tunnel = PipeOptions { delay: Duration::from_millis(25), ..PipeOptions::default() };
     let agent = plan.join(&relay.entrance()).await;
+    // A v1 agent is told nothing when it is registered.
+    relay.until(|llm| llm["workers"].as_array().is_some_and(|workers| workers.len() == 1)).await;
     let members = json!({ "stream": true, "x_sim_tokens": 100_000, "x_sim_tokens_per_second": 40 });
     for wave in 1..=100 {
         let mut crowd = Crowd::default();

@@ -1,0 +1,156 @@
+//! WebSocket messages of text, in two lanes: what must not wait goes before data.
+//!
+//! Driven by one task through [`Socket::poll_send`] and [`Socket::poll_hear`]; nothing here
+//! waits for a peer that takes nothing while there is something to hear from it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{Sink, Stream};
+use nfrx_spi::Io;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use super::MESSAGE_BYTES_MAX;
+
+/// The library's own buffer, which dominates the memory of an idle tunnel.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+
+/// How long the goodbye may take to leave.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A WebSocket whose upgrade is done.
+pub(super) struct Socket {
+    inner: WebSocketStream<Pin<Box<dyn Io>>>,
+    urgent: VecDeque<Utf8Bytes>,
+    unflushed: bool,
+}
+
+/// What a peer said.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Text(Utf8Bytes),
+    /// A sign of life.
+    Beat,
+    /// It closed, maybe with a code and a reason.
+    Closed(Option<(u16, String)>),
+    /// The connection broke; the text is for our own log.
+    Broken(String),
+}
+
+impl Socket {
+    pub(super) async fn new(io: Pin<Box<dyn Io>>, role: Role, message_bytes_max: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(message_bytes_max))
+            .max_frame_size(Some(message_bytes_max));
+        let inner = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
+        Self { inner, urgent: VecDeque::new(), unflushed: false }
+    }
+
+    /// The server's end.
+    pub(super) async fn server(io: Pin<Box<dyn Io>>) -> Self {
+        Self::new(io, Role::Server, MESSAGE_BYTES_MAX).await
+    }
+
+    /// Says something that goes before all data: few and short.
+    pub(super) fn say(&mut self, text: String) {
+        self.urgent.push_back(text.into());
+    }
+
+    /// How much waits in the lane of what must not wait.
+    pub(super) fn urgent_len(&self) -> usize {
+        self.urgent.len()
+    }
+
+    /// Sends what is to be said, then data for as long as `next` gives some and the peer
+    /// takes it. `Ready` only when the connection is over.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut(&mut Context<'_>) -> Option<String>,
+    ) -> Poll<()> {
+        loop {
+            match Pin::new(&mut self.inner).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+            let Some(text) = self.urgent.pop_front().or_else(|| next(cx).map(Utf8Bytes::from)) else { break };
+            self.unflushed = true;
+            if Pin::new(&mut self.inner).start_send(Message::Text(text)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        if self.unflushed {
+            if ready!(Pin::new(&mut self.inner).poll_flush(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.unflushed = false;
+        }
+        Poll::Pending
+    }
+
+    /// The next thing that the peer says.
+    pub(super) fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
+            Some(Ok(Message::Text(text))) => Heard::Text(text),
+            // Peers may send the same in binary messages (worker protocol §2).
+            Some(Ok(Message::Binary(bytes))) => match Utf8Bytes::try_from(bytes) {
+                Ok(text) => Heard::Text(text),
+                Err(_) => Heard::Broken("a message is no text".to_owned()),
+            },
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                // The library has an answer to a ping ready, which leaves with a flush.
+                self.unflushed = true;
+                Heard::Beat
+            }
+            Some(Ok(Message::Close(frame))) => {
+                Heard::Closed(frame.map(|frame| (frame.code.into(), frame.reason.to_string())))
+            }
+            Some(Err(Error::Capacity(error))) => {
+                self.start_close(1009, "");
+                Heard::Broken(error.to_string())
+            }
+            Some(Err(error)) => Heard::Broken(error.to_string()),
+            None => Heard::Closed(None),
+        })
+    }
+
+    /// Asks for a pong.
+    pub(super) fn ping(&mut self) {
+        // What can't be sent now is asked again with the next beat.
+        if Pin::new(&mut self.inner).start_send(Message::Ping(Vec::new().into())).is_ok() {
+            self.unflushed = true;
+        }
+    }
+
+    fn start_close(&mut self, code: u16, reason: &str) {
+        // A close frame has room for 123 bytes.
+        let reason: String = reason.chars().take(120).collect();
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        let _ = Pin::new(&mut self.inner).start_send(Message::Close(Some(frame)));
+    }
+
+    /// Closes with a code and a reason, and waits a moment for the peer to say the same.
+    pub(super) async fn close(mut self, code: u16, reason: &str) {
+        let closing = async {
+            // What is half written goes first.
+            let ready = std::future::poll_fn(|cx| Pin::new(&mut self.inner).poll_ready(cx)).await;
+            if ready.is_err() {
+                return;
+            }
+            self.start_close(code, reason);
+            if std::future::poll_fn(|cx| Pin::new(&mut self.inner).poll_flush(cx)).await.is_err() {
+                return;
+            }
+            while let Heard::Text(_) | Heard::Beat = std::future::poll_fn(|cx| self.poll_hear(cx)).await {}
+        };
+        let _ = tokio::time::timeout(GOODBYE, closing).await;
+    }
+}
