@@ -1,0 +1,11 @@
+//! The plugin in a whole relay in one process: server, agents, clients, on pipes in memory
+//! and a paused clock.
+
+mod bounds;
+mod captions;
+mod demo;
+mod drain;
+mod failures;
+mod options;
+mod removal;
+mod world;
