@@ -6,6 +6,7 @@ mod captions;
 mod demo;
 mod drain;
 mod failures;
+mod guide;
 mod options;
 mod removal;
 mod world;

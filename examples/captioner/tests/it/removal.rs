@@ -61,7 +61,7 @@ async fn removing_the_plugin_removes_what_is_its_own_and_nothing_else() {
     let with = show(vec![Box::new(LlmFactory), Box::new(CaptionerFactory)]).await;
     let without = show(vec![Box::new(LlmFactory)]).await;
     // Routes: the first two answer 404 in both, but only one of them for want of a worker.
-    assert_eq!(with.statuses, [404, 404, 200, 200, 200, 400, 200, 200]);
+    assert_eq!(with.statuses, [404, 404, 200, 200, 200, 426, 200, 200]);
     assert_eq!(without.statuses, [404, 404, 404, 404, 204, 404, 200, 200]);
     // Options and state.
     assert_eq!(more(&with.descriptors, &without.descriptors), ["captioner"]);
