@@ -65,7 +65,7 @@ impl CaptionAgent {
         let timeout = self.common.drain_timeout;
         let parts = LinkParts {
             offer: offers,
-            service: Arc::new(CaptionService::new(&self.own.styles, self.common.max_concurrency)),
+            service: Arc::new(self.service()),
             heartbeat: Arc::new(Heartbeat::default),
             drain: drain.watch(),
             state: self.state.clone(),
@@ -79,6 +79,11 @@ impl CaptionAgent {
             Some(limit) => tokio::time::timeout(limit, link).await.unwrap_or(Ok(())),
             None => link.await,
         }
+    }
+
+    fn service(&self) -> CaptionService {
+        // There is no backend that could be silent: what is waited for is the request.
+        CaptionService::new(&self.own.styles, self.common.max_concurrency, self.common.request_timeout)
     }
 
     /// What the pool picks us by: a label for each style, and how much we take.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use nfrx_spi::{Body, BoxFuture, CallError};
 use nfrx_tunnel::AgentService;
 use serde::Serialize;
@@ -33,12 +33,15 @@ const SLOT_WAIT_MAX: Duration = Duration::from_secs(1);
 pub struct CaptionService {
     styles: Arc<[Style]>,
     slots: Arc<Semaphore>,
+    silence_max: Option<Duration>,
 }
 
 impl CaptionService {
-    /// In these styles, `max_concurrency` requests at once.
-    pub fn new(styles: &[Style], max_concurrency: u32) -> Self {
-        Self { styles: styles.into(), slots: Arc::new(Semaphore::new(max_concurrency as usize)) }
+    /// In these styles, `max_concurrency` requests at once. A request whose body is silent
+    /// for longer than `silence_max` is given up; `None` waits for ever.
+    pub fn new(styles: &[Style], max_concurrency: u32, silence_max: Option<Duration>) -> Self {
+        let slots = Arc::new(Semaphore::new(max_concurrency as usize));
+        Self { styles: styles.into(), slots, silence_max }
     }
 
     async fn answer(self, request: Request<Body>) -> Result<Response<Body>, CallError> {
@@ -48,16 +51,53 @@ impl CaptionService {
             (&Method::POST, wire::CAPTION) => {
                 let style = parts.uri.query().and_then(|query| query.strip_prefix("style="));
                 let style = self.style(style.unwrap_or_default())?;
-                json(&one(style, body).await?)
+                json(&self.one(style, body).await?)
             }
             (&Method::POST, wire::CAPTIONS) => {
-                let batch = Limited::new(body, BATCH_BYTES_MAX).collect().await;
-                let batch = batch.map_err(|_| CallError::RequestBody)?.to_bytes();
+                let batch = self.whole(body).await?;
                 let batch: Batch<String, Vec<String>> =
                     serde_json::from_slice(&batch).map_err(|_| CallError::Refused)?;
                 json(&many(self.style(&batch.style)?, &batch.images).await)
             }
             _ => Err(CallError::Refused),
+        }
+    }
+
+    /// Captions a picture as it comes; of its bytes none are kept.
+    async fn one(&self, style: Style, mut body: Body) -> Result<Outcome, CallError> {
+        let mut decoder = Decoder::default();
+        while let Some(piece) = self.piece(&mut body).await? {
+            if let Err(error) = decoder.feed(&piece) {
+                return Ok(refused(error));
+            }
+        }
+        Ok(outcome(style, decoder))
+    }
+
+    async fn whole(&self, mut body: Body) -> Result<BytesMut, CallError> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.piece(&mut body).await? {
+            if piece.len() > BATCH_BYTES_MAX - whole.len() {
+                return Err(CallError::Refused);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole)
+    }
+
+    /// The next bytes of a body; `None` at its end.
+    async fn piece(&self, body: &mut Body) -> Result<Option<Bytes>, CallError> {
+        loop {
+            let frame = match self.silence_max {
+                Some(limit) => {
+                    tokio::time::timeout(limit, body.frame()).await.map_err(|_| CallError::Timeout)?
+                }
+                None => body.frame().await,
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(bytes) = frame.map_err(|_| CallError::RequestBody)?.into_data() {
+                return Ok(Some(bytes));
+            }
         }
     }
 
@@ -76,18 +116,6 @@ impl AgentService for CaptionService {
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         Box::pin(self.clone().answer(request))
     }
-}
-
-/// Captions a picture as it comes; of its bytes none are kept.
-async fn one(style: Style, mut body: Body) -> Result<Outcome, CallError> {
-    let mut decoder = Decoder::default();
-    while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.map_err(|_| CallError::RequestBody)?.into_data() else { continue };
-        if let Err(error) = decoder.feed(&bytes) {
-            return Ok(refused(error));
-        }
-    }
-    Ok(outcome(style, decoder))
 }
 
 async fn many(style: Style, images: &[String]) -> Outcomes {
@@ -124,6 +152,11 @@ fn json(answer: &impl Serialize) -> Result<Response<Body>, CallError> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+    use nfrx_spi::BodyError;
     use serde_json::{Value, json};
 
     use super::*;
@@ -136,7 +169,7 @@ mod tests {
     }
 
     fn service() -> CaptionService {
-        CaptionService::new(&[Style::Short], 1)
+        CaptionService::new(&[Style::Short], 1, Some(Duration::from_secs(5)))
     }
 
     #[tokio::test]
@@ -173,6 +206,33 @@ mod tests {
     #[tokio::test]
     async fn a_batch_over_its_bound_is_refused() {
         let body = vec![b' '; BATCH_BYTES_MAX + 1];
-        assert_eq!(ask(&service(), "/captions", body).await, Err(CallError::RequestBody));
+        assert_eq!(ask(&service(), "/captions", body).await, Err(CallError::Refused));
+    }
+
+    /// A body of which nothing ever comes.
+    struct Silent;
+
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Pending
+        }
+    }
+
+    // Seen to fail: without the limit.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_silent_for_too_long_is_given_up() {
+        let service = service();
+        for path in ["/caption?style=short", "/captions"] {
+            let asking = ask(&service, path, Body::stream(Silent));
+            let patience = Duration::from_secs(60);
+            let asked = tokio::time::timeout(patience, asking).await;
+            assert_eq!(asked.expect("not for ever"), Err(CallError::Timeout), "{path}");
+        }
     }
 }
