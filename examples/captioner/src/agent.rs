@@ -2,7 +2,7 @@
 //! tunnel.
 //!
 //! It does the work itself, so there is no backend to probe and no HTTP to forward: what it
-//! offers never changes, and [`service`] answers the tunnel's requests.
+//! offers never changes, and [`CaptionService`] answers the tunnel's requests.
 
 mod measure;
 mod options;
