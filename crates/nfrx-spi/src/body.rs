@@ -15,9 +15,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The body of a request or of an answer: nothing, bytes at hand, or a stream.
 ///
+/// Read it frame by frame as an [`http_body::Body`], with `http-body-util` for instance.
 /// A body that ends with an error was cut: whoever passes it on must not let the
 /// other side take it for a whole one (KD-6). Dropping a body before its end
-/// cancels the work behind it.
+/// cancels the work behind it. Nothing but its sender bounds a body: whoever keeps one
+/// whole has a limit.
 #[derive(Default)]
 pub struct Body(Inner);
 
@@ -61,7 +63,7 @@ impl Body {
         Self(Inner::Empty)
     }
 
-    /// A body that streams.
+    /// A body that streams: it is polled by whoever reads, as fast as they read.
     pub fn stream<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Takes collectors at start.
+/// Takes collectors at start, in
+/// [`Plugin::register_metrics`](crate::Plugin::register_metrics).
 pub trait MetricsRegistry {
     /// Adds a collector. Its names must be new and well-formed. The same collector twice
     /// is one: plugins that share it ([`Shared`](crate::Shared)) need not agree who adds it.
@@ -33,8 +34,11 @@ pub enum MetricsError {
     },
 }
 
-/// Something that can be read as metric families. Called at each scrape; must not
-/// block.
+/// Something that can be read as metric families.
+///
+/// Called by the server at each scrape, from the scrape's task, and once when it is
+/// registered; must not block. A [`Family`] is one; whoever has several puts their
+/// families into one list.
 pub trait Collector: Send + Sync + 'static {
     /// The families, each with all its series. Names are the same at each call.
     fn collect(&self) -> Vec<MetricFamily>;

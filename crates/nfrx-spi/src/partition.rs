@@ -13,7 +13,15 @@ use crate::WorkerRef;
 
 /// One piece of work that may be cut into chunks of neighbouring elements.
 ///
-/// Owned by the request's own task, which calls every method: nothing here needs a lock.
+/// Made by a plugin for one request and given to the pool's `Dispatch::run_split`. Owned by
+/// the request's own task, which calls every method: nothing here needs a lock, and nothing
+/// may block. When the client leaves, the job is dropped where it is.
+///
+/// Work that its first worker likes as a whole is not cut: it goes there as the client's
+/// request, of this job only [`size`](Self::size) and
+/// [`desired_chunk_size`](Self::desired_chunk_size) are asked, and the answer passes as the
+/// worker wrote it. An answer with a status from 400 to 499, other than 429, to any chunk
+/// becomes the answer to all: what may be wrong with one element belongs into an answer.
 pub trait PartitionJob: Send + 'static {
     /// How many elements there are; the same at each call.
     fn size(&self) -> usize;
@@ -31,7 +39,8 @@ pub trait PartitionJob: Send + 'static {
     /// The whole answer's body, once every element was appended.
     fn result(&mut self) -> Bytes;
 
-    /// The worker's path that takes chunks, such as `/embeddings`.
+    /// The worker's path that takes chunks, such as `/embeddings`; the request's query is
+    /// appended.
     fn path(&self) -> &str;
 
     /// How many elements this worker should be sent at once; 0 for what the worker itself
@@ -63,6 +72,10 @@ pub enum PartitionError {
 }
 
 /// Is told how partitioned work goes, for metrics. Must not block.
+///
+/// Called from the request's task. Only of work that was cut: a request that went to one
+/// worker as a whole is told by neither method. `model` is the wanted label, `took` counts
+/// from the moment the chunk was sent, or the work was cut.
 pub trait PartitionObserver {
     /// A chunk ended, well or not; once for each time it was sent.
     fn on_chunk_result(&self, worker_id: &str, model: &str, took: Duration, elements: usize, success: bool);

@@ -8,10 +8,12 @@ use crate::WorkerRef;
 
 /// Says how well a worker that offers one label suits work that wants another.
 ///
-/// A pure function: the pool calls it under its lock and keeps what it gave per pair
-/// (decision 9).
+/// Given by the plugin to its pool. A pure function of its arguments, since the pool keeps
+/// what it gave for a pair (decision 9), and a quick one: it is called under the pool's
+/// lock, by the task that takes or frees a slot. Both labels may be anybody's text.
 pub trait Scorer: Send + Sync + 'static {
-    /// The score; higher is better, under the pool's `min_score` is "not at all".
+    /// The score; higher is better, under the pool's `min_score` is "not at all". By habit
+    /// 1 is a perfect fit and 0 none.
     fn score(&self, wanted: &str, offered: &str) -> f64;
 
     /// The score of any worker, whatever it offers, so that labels may be ignored.
@@ -21,12 +23,18 @@ pub trait Scorer: Send + Sync + 'static {
 }
 
 /// Finds a worker and takes a slot on it, in one step.
+///
+/// Implemented by `nfrx-pool`; called by handlers, from the request's task. This is the
+/// plain way: no queue, no second try, no limit of time, and no count in the request
+/// series. The pool's `Dispatch` has all of these.
 pub trait Scheduler: Send + Sync + 'static {
-    /// The best worker for `label`, its slot taken, or why there is none. Never waits.
+    /// The best worker for `label`, its slot taken, or why there is none. Never waits, and
+    /// never overtakes a request that waits in the pool's queue for that slot.
     fn pick_worker(&self, label: &str) -> Result<PickedWorker, PickError>;
 }
 
-/// A worker with a slot taken on it; dropping it frees the slot.
+/// A worker with a slot taken on it; dropping it frees the slot, so keep it until the
+/// worker's answer has ended.
 pub struct PickedWorker {
     worker: Arc<dyn WorkerRef>,
     _slot: Box<dyn Send>,
@@ -44,7 +52,7 @@ impl PickedWorker {
     }
 }
 
-/// Why no worker was picked.
+/// Why no worker was picked. As an [`ApiError`](crate::ApiError) it is 404 or 503.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PickError {
     /// No connected worker serves the label.
@@ -55,9 +63,10 @@ pub enum PickError {
     Busy,
 }
 
-/// Implemented by plugins that have workers.
+/// Implemented by plugins that have workers, for whatever in the plugin takes workers
+/// without knowing the pool. The server does not call it.
 pub trait WorkerProvider: Send + Sync + 'static {
-    /// The plugin's scheduler.
+    /// The plugin's scheduler; the same pool at each call.
     fn scheduler(&self) -> Arc<dyn Scheduler>;
 }
 
@@ -72,7 +81,10 @@ pub struct ModelInfo {
     pub owners: Vec<String>,
 }
 
-/// What is known of a plugin's connected workers.
+/// What is known of a plugin's connected workers, at the moment of asking.
+///
+/// Implemented by `nfrx-pool`; called by handlers and by the state. Takes the pool's lock
+/// for a moment. For LLMs a label is a model, for others whatever they advertise.
 pub trait WorkerRegistry: Send + Sync + 'static {
     /// The workers that offer this label, by exact name.
     fn workers_for_label(&self, label: &str) -> Vec<Arc<dyn WorkerRef>>;

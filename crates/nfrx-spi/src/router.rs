@@ -16,10 +16,17 @@ use crate::{ApiError, Body, BoxFuture, Dialect, RequestContext};
 /// caller's dialect.
 pub type HandlerResult = Result<Response<Body>, ApiError>;
 
-/// Answers one request. Called from the connection's task; dropping the future
-/// means that the client went away.
+/// Answers one request.
+///
+/// Called by the server for each request of its route, from the connection's task (on
+/// HTTP/2 from a task for each request), at any number of requests at once. Dropping the
+/// future, or the answer's body before its end, means that the client went away. A panic
+/// is caught: its request gets 500. The server has no limit for how long an answer takes;
+/// a handler that waits for somebody has one of its own.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers `request`, which has passed the gate and the limits of its route.
+    /// Answers `request`, which has passed the gate and the limits of its route. Its body
+    /// streams; reading it fails when it is over the route's limit or silent for too long,
+    /// and then the server answers 413 or 408, whatever error the handler gives.
     fn call(&self, request: Request<Body>, context: RequestContext) -> BoxFuture<'static, HandlerResult>;
 }
 
@@ -33,9 +40,11 @@ where
     }
 }
 
-/// Wraps handlers, once each, when the server starts.
+/// Code around handlers: it may look at a request before them, and at their answer.
+///
+/// Called by [`Router::handle`] when the plugin registers its routes.
 pub trait Middleware: Send + Sync + 'static {
-    /// Gives the handler that is called instead of `next`.
+    /// Gives the handler that is called instead of `next`, once for each route.
     fn wrap(&self, next: Arc<dyn Handler>) -> Arc<dyn Handler>;
 }
 
@@ -48,7 +57,8 @@ where
     }
 }
 
-/// Who may call a route.
+/// Who may call a route. Whoever shows no key, or an unknown one, gets 401; a key that is
+/// known but not for this, 403.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Anybody.
@@ -149,7 +159,11 @@ pub struct Guard {
 /// JSON bodies are held whole up to this many bytes (decision 12).
 pub const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The list of routes that a plugin fills at start.
+/// The list of routes that a plugin fills at start, in
+/// [`Plugin::register_routes`](crate::Plugin::register_routes).
+///
+/// A pattern is a path in which `{name}` stands for one segment and `{*name}`, at its end,
+/// for the rest. More than one method of a path is more than one route.
 ///
 /// The router a plugin is handed begins at `/api/{id}`, with access
 /// [`Access::Client`], [`JSON_BYTES_MAX`] and [`Dialect::Contract`].

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One value of each type, made by whoever asks first.
+/// One value of each type, made by whoever asks first. Handed to every plugin in its
+/// [`PluginContext`](crate::PluginContext); called while plugins are built.
 ///
 /// Metric families are why it is there: their names do not tell plugins apart, so all
 /// plugins of a process move the same ones. Clones are one.

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 /// A part of the state, under its id in `/api/state`.
+///
+/// Called by the server, from the task of whoever looks, one caller at a time for `data`.
 pub trait StateElement: Send + Sync + 'static {
-    /// The key in the envelope; for a plugin its id.
+    /// The key in the envelope; for a plugin its id. `server` is taken.
     fn id(&self) -> &'static str;
 
     /// A snapshot. Called for each envelope, at most twice a second whatever the
@@ -13,13 +15,15 @@ pub trait StateElement: Send + Sync + 'static {
 
     /// An HTML fragment that explains the part; `None` for none. Strings from workers
     /// must not appear in it: the dashboard shows them from [`data`](Self::data), as
-    /// text (KD-29).
+    /// text (KD-29). Called for each request of `/api/state/view/{id}.html`, which is
+    /// served without script; 204 without a view.
     fn html(&self) -> Option<String> {
         None
     }
 }
 
-/// Where a plugin adds its parts at start.
+/// Where a plugin adds its parts at start, in
+/// [`Plugin::register_state`](crate::Plugin::register_state).
 pub trait StateRegistry {
     /// Adds a part. An id that is taken stops the start.
     fn add(&mut self, element: Box<dyn StateElement>);

@@ -99,12 +99,16 @@ pub struct Heartbeat {
 
 /// The one connection an agent dialed out, whatever carries it (decision 5).
 ///
-/// Implemented by `nfrx-tunnel` for each carrier; above it nobody can tell which.
+/// Implemented by `nfrx-tunnel` for each carrier; above it nobody can tell which. Called by
+/// pools and by plugins with an intake of their own, from any task; nothing blocks.
 pub trait Tunnel: Send + Sync + 'static {
     /// Sends a request and gives the head of its answer; the body streams.
     ///
-    /// `:path` is the worker's path with the query. Dropping the future, or the
-    /// answer's body before its end, cancels the request at the agent.
+    /// `:path` is the worker's path with the query; headers go as they are, so whoever
+    /// calls decides what a worker may see of a client's (KD-15). Dropping the future, or
+    /// the answer's body before its end, cancels the request at the agent. There is no limit
+    /// of time here but the tunnel's own end. The answer is a worker's: bound it, and take
+    /// no header of it for granted.
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>>;
 
     /// When something last came from the agent, a heartbeat or anything else.
@@ -231,6 +235,9 @@ impl CallError {
 }
 
 /// One agent's offer to one plugin, as the pool sees it.
+///
+/// Implemented by `nfrx-pool`; called by handlers, from any task. It stays valid when the
+/// worker leaves: calls fail with [`CallError::Lost`] then.
 pub trait WorkerRef: Send + Sync + 'static {
     /// Its id, unique among the connected workers of a plugin.
     fn id(&self) -> &str;
@@ -241,13 +248,16 @@ pub trait WorkerRef: Send + Sync + 'static {
     /// When it last showed that it lives.
     fn last_heartbeat(&self) -> Moment;
 
-    /// How many elements of partitioned work it likes at once; 0 = no preference.
+    /// How many elements of partitioned work it likes at once; 0 = no preference. An agent
+    /// says so under the key `embedding_batch_size` of its configuration, whatever kind of
+    /// work it does.
     fn preferred_batch_size(&self) -> u32;
 
     /// How many requests are with it.
     fn in_flight(&self) -> u32;
 
-    /// Sends a request and streams its answer; see [`Tunnel::call`].
+    /// Sends a request and streams its answer; see [`Tunnel::call`]. Takes no slot: call a
+    /// worker that was picked, or one slot's worth of work may become two.
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>>;
 }
 

@@ -46,9 +46,10 @@ pub struct JobEnd<'a> {
 
 /// Is told what happens to the workers of a pool.
 ///
-/// Called from the request's task, outside of every lock; must not block. Each method
-/// does nothing unless it is written, so that one who counts tokens needs not know of
-/// embeddings. `nfrx-pool` calls those given in its configuration.
+/// Called by whoever gives requests to workers, from the request's task, outside of every
+/// lock; must not block. Each method does nothing unless it is written, so that one who
+/// counts tokens needs not know of embeddings. `model` is the wanted label where a worker
+/// offers it, else `unknown`.
 pub trait Metrics: Send + Sync + 'static {
     /// A request goes to this worker.
     fn record_job_start(&self, _worker_id: &str) {}
