@@ -74,6 +74,7 @@ impl Llm {
             Arc::new(pool.clone()),
             Arc::clone(&context.spawner),
             Arc::clone(&context.clock),
+            &context.shared,
         ));
         let clock = Arc::clone(&context.clock);
         Ok(Self { service: Arc::new(Service { pool, options, limits, clock }), acceptor, metrics })

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use nfrx_spi::{
-    Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, RequestContext, Spawner,
-    Tunnel, WorkerIntake,
+    Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, RequestContext, Shared,
+    Spawner, Tunnel, WorkerIntake,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -37,8 +37,8 @@ pub struct TunnelSettings {
     pub register_max: Duration,
     /// How long a reader may take nothing while there is something for it.
     pub stall_max: Duration,
-    /// Bytes of answers that may be unread over all tunnels; a stream that would go over
-    /// it is reset.
+    /// Bytes of answers that may be unread over all tunnels of the process; a stream that
+    /// would go over it is reset.
     pub unread_bytes_max: usize,
 }
 
@@ -83,15 +83,16 @@ struct Parts {
 }
 
 impl Acceptor {
-    /// For the workers of one plugin; `spawner` owns the tunnels' tasks.
+    /// For the workers of one plugin; `spawner` owns the tunnels' tasks. Counters and
+    /// unread bytes are those of all acceptors of the process.
     pub fn new(
         settings: TunnelSettings,
         intake: Arc<dyn WorkerIntake>,
         spawner: Arc<dyn Spawner>,
         clock: Arc<dyn Clock>,
+        shared: &Shared,
     ) -> Self {
-        let unread = Arc::new(ByteBudget::new(settings.unread_bytes_max));
-        let counters = Arc::default();
+        let (counters, unread) = (shared.get(), shared.get());
         Self { parts: Arc::new(Parts { settings, intake, spawner, clock, counters, unread }) }
     }
 

@@ -41,6 +41,7 @@ impl PluginFactory for EchoFactory {
             Arc::clone(&agents) as _,
             Arc::clone(&context.spawner),
             Arc::clone(&context.clock),
+            &context.shared,
         );
         Ok(Arc::new(Echo { agents, acceptor: Arc::new(acceptor), spawner: context.spawner }))
     }
