@@ -33,5 +33,7 @@ pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
 pub use headers::strip_connection_headers;
 pub use limits::STREAMS_MAX;
 pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
-pub use passing::{mark_event_stream, mark_request, strip_answer_headers, strip_client_headers};
+pub use passing::{
+    mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
+};
 pub use relay::{Acceptor, TunnelSettings};

@@ -1,13 +1,14 @@
-//! Which headers pass between clients and workers, whatever the service: one rule for the
-//! plugins at the relay and for the agents, since neither trusts the other.
+//! What passes between clients and workers, whatever the service: one rule on headers for
+//! the plugins at the relay and for the agents, since neither trusts the other.
 
+use http::Uri;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALT_SVC,
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
     HeaderName, HeaderValue, LOCATION, REFRESH, STRICT_TRANSPORT_SECURITY, VIA,
 };
-use nfrx_spi::RequestId;
+use nfrx_spi::{ApiError, RequestId};
 
 use crate::headers::strip_connection_headers;
 
@@ -60,6 +61,15 @@ pub fn strip_client_headers(headers: &mut HeaderMap) {
     for name in FOR_THE_RELAY.iter().chain(&forwarded) {
         headers.remove(name);
     }
+}
+
+/// The worker's own path, with the client's query (KD-69).
+pub fn worker_target(path: &'static str, client: &Uri) -> Result<Uri, ApiError> {
+    let target = match client.query() {
+        None => Ok(Uri::from_static(path)),
+        Some(query) => format!("{path}?{query}").parse(),
+    };
+    target.map_err(|_| ApiError::BadRequest("bad request: the query can't be read".to_owned()))
 }
 
 /// Adds what every request to a worker has: the request's id, and that nothing of it is to
@@ -130,6 +140,13 @@ mod tests {
         ]);
         strip_client_headers(&mut client);
         assert_eq!(names(&client), ["accept", "content-length", "x-anything"]);
+    }
+
+    #[test]
+    fn the_query_passes_and_the_path_does_not() {
+        let target = |uri: &str| worker_target("/a", &uri.parse().unwrap()).unwrap().to_string();
+        assert_eq!(target("/api/x/v1/a?api-version=1&b=%20"), "/a?api-version=1&b=%20");
+        assert_eq!(target("/api/x/v1/a"), "/a");
     }
 
     #[test]
