@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Request;
 use nfrx_pool::{DispatchError, Work};
-use nfrx_spi::{ApiError, Body, Dialect, HandlerResult, Operation, RequestContext, Scopes};
+use nfrx_spi::{ApiError, Body, CallError, Dialect, HandlerResult, Operation, RequestContext, Scopes};
 use nfrx_tunnel::{
     mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
 };
@@ -111,6 +111,9 @@ fn explained(error: FormError, context: &RequestContext) -> ApiError {
 
 /// Logs why a request failed, once, and gives what its client is told.
 fn note(error: DispatchError) -> ApiError {
+    if error == DispatchError::Call(CallError::RequestBody) {
+        return ApiError::BadRequest("bad request".to_owned());
+    }
     tracing::warn!(%error, "transcription failed at its worker");
     ApiError::from(error)
 }
