@@ -14,7 +14,7 @@ use nfrx_tunnel::{
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::client::BackendClient;
+use crate::client::{BackendClient, ClientError};
 use crate::probe::Prober;
 use crate::{
     AgentConfig, AllowList, Backend, BackendKey, BackendProxy, Ceiling, HostMonitor, ProxyParts, StatusBoard,
@@ -36,6 +36,17 @@ pub struct AgentParts {
     pub allowed: AllowList,
     /// The time between a good probe and the next.
     pub poll_interval: Duration,
+}
+
+/// Why an agent could not be made of its options.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The server's address can't be used.
+    #[error(transparent)]
+    Server(#[from] DialError),
+    /// The backend's address can't be used.
+    #[error("the backend's address can't be used")]
+    Backend(#[from] ClientError),
 }
 
 /// One agent in front of one backend.

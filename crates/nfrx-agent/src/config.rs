@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret, parse_duration};
 
-use crate::host_facts;
+use crate::{BackendKey, BaseUrl, host_facts};
 
 /// No tunnel carries more streams than that at once.
 const CONCURRENCY_MAX: u32 = 256;
@@ -90,6 +90,12 @@ pub fn agent_specs(server_url: &'static str) -> Vec<ArgSpec> {
 impl AgentConfig {
     /// Reads the options of [`agent_specs`].
     pub fn from_options(options: &PluginOptions) -> Result<Self, OptionError> {
+        Self::of_kind("worker", options)
+    }
+
+    /// The same; an agent without a name, on a host without one, is called `kind` and a
+    /// random number (configuration contract §4.3).
+    pub fn of_kind(kind: &str, options: &PluginOptions) -> Result<Self, OptionError> {
         let text = |id| Some(options.text(id).trim()).filter(|text| !text.is_empty()).map(str::to_owned);
         let request_timeout = options.duration("request_timeout")?;
         Ok(Self {
@@ -97,7 +103,7 @@ impl AgentConfig {
                 .ok_or_else(|| option_error(options, "server_url", "an address"))?,
             client_key: text("client_key").map(Secret::new),
             worker_id: text("client_id").unwrap_or_else(|| format!("{:016x}", fastrand::u64(..))),
-            worker_name: text("client_name").unwrap_or_else(host_name),
+            worker_name: text("client_name").unwrap_or_else(|| host_name(kind)),
             max_concurrency: max_concurrency(options)?,
             request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
             drain_timeout: drain_timeout(options)?,
@@ -125,6 +131,19 @@ fn drain_timeout(options: &PluginOptions) -> Result<Option<Duration>, OptionErro
     })
 }
 
+/// The backend's address in the option `id`.
+pub fn backend_base(options: &PluginOptions, id: &str) -> Result<BaseUrl, OptionError> {
+    BaseUrl::parse(options.text(id).trim())
+        .map_err(|_| option_error(options, id, "a plain http:// or https:// address"))
+}
+
+/// The backend's key in the option `id`, if there is one.
+pub fn backend_key(options: &PluginOptions, id: &str) -> Result<Option<BackendKey>, OptionError> {
+    let text = Some(options.text(id).trim()).filter(|text| !text.is_empty());
+    let key = text.map(|text| BackendKey::new(&Secret::new(text))).transpose();
+    key.map_err(|error| option_error(options, id, &error.to_string()))
+}
+
 /// An error about an option whose value has the right type and still makes no sense.
 pub fn option_error(options: &PluginOptions, id: &str, expected: &str) -> OptionError {
     let spec = options.specs().iter().find(|spec| spec.id == id);
@@ -136,8 +155,8 @@ pub fn option_error(options: &PluginOptions, id: &str, expected: &str) -> Option
     }
 }
 
-fn host_name() -> String {
-    let random = || format!("worker-{:08x}", fastrand::u32(..));
+fn host_name(kind: &str) -> String {
+    let random = || format!("{kind}-{:08x}", fastrand::u32(..));
     host_facts().remove("hostname").unwrap_or_else(random)
 }
 

@@ -15,24 +15,12 @@ mod tests;
 use std::sync::Arc;
 
 use http::Method;
-use nfrx_agent::client::{BackendClient, ClientError};
-use nfrx_agent::{Agent, AgentConfig, AgentParts, AllowList};
-use nfrx_tunnel::DialError;
+use nfrx_agent::client::BackendClient;
+use nfrx_agent::{Agent, AgentConfig, AgentError, AgentParts, AllowList};
 
 pub use backend::{ApiStyle, LlmBackend};
 pub use detect::{Candidate, Detected, detect, local_engines};
 pub use options::{LlmConfig, llm_agent_specs};
-
-/// Why an agent could not be made of its options.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The server's address can't be used.
-    #[error(transparent)]
-    Server(#[from] DialError),
-    /// The backend's address can't be used.
-    #[error("the backend's address can't be used")]
-    Backend(#[from] ClientError),
-}
 
 /// The agent that fronts the runtime of `llm`.
 pub fn agent(config: AgentConfig, llm: &LlmConfig) -> Result<Agent, AgentError> {

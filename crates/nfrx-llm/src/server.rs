@@ -3,7 +3,6 @@
 mod embeddings;
 mod generate;
 mod headers;
-mod models;
 mod options;
 mod queue_event;
 mod queued_answer;
@@ -105,23 +104,12 @@ impl Llm {
 
 impl Service {
     fn list_models(&self, context: &RequestContext) -> HandlerResult {
-        let models = match self.target(context)? {
-            Some(worker) => self.pool.worker_models(worker),
-            None => self.pool.aggregated_models(),
-        };
-        let scopes = &context.caller.scopes;
-        let allowed: Vec<_> = models.into_iter().filter(|model| scopes.allows_model(&model.id)).collect();
-        models::list(&allowed)
+        self.pool.list_models(self.target(context)?, &context.caller.scopes)
     }
 
     fn show_model(&self, context: &RequestContext) -> HandlerResult {
         let id = context.params.get("model");
-        let found = match self.target(context)? {
-            Some(worker) => self.pool.worker_models(worker).into_iter().find(|model| model.id == id),
-            None => self.pool.aggregated_model(id),
-        };
-        let scopes = &context.caller.scopes;
-        models::detail(found.filter(|model| scopes.allows_model(&model.id)).as_ref())
+        self.pool.show_model(id, self.target(context)?, &context.caller.scopes)
     }
 
     /// The worker a targeted route names; 404 before anything else when it is not

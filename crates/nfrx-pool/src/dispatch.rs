@@ -9,6 +9,7 @@ mod answer;
 mod budget;
 mod error;
 mod idle;
+mod once;
 mod record;
 mod split;
 
@@ -31,6 +32,7 @@ use answer::Answer;
 pub(crate) use budget::Budget;
 pub use error::DispatchError;
 use idle::IdleWatch;
+use once::Once;
 use record::Record;
 pub use split::Spread;
 
@@ -41,8 +43,9 @@ const RETRIES_MAX: u32 = 2;
 pub struct Work {
     /// Which workers will do.
     pub want: Want,
-    /// What the worker is sent: method, path, headers, body. Extensions stay here. With
-    /// a body whose bytes are at hand it may be tried on another worker.
+    /// What the worker is sent: method, path, headers, body. Extensions stay here. It may
+    /// be tried on another worker while all bytes of its body are at hand, or as long as
+    /// no worker has taken any.
     pub request: Request<Body>,
     /// The metric label `job_type`, such as `llm.completion`.
     pub job_type: &'static str,
@@ -61,7 +64,8 @@ pub struct Work {
 pub struct Limits {
     /// No sign of the request or, by its heartbeats, of its worker (HTTP contract §7).
     pub idle: Duration,
-    /// No byte of the request, however lively the worker is (KD-9).
+    /// No byte of the request, of its answer or of a body that streams in, however lively
+    /// the worker is (KD-9).
     pub silence: Duration,
     /// In the queue (KD-72).
     pub queue: Duration,
@@ -98,7 +102,16 @@ pub struct Dispatch {
 
 enum Payload {
     Again(Bytes),
-    Once(Option<Body>),
+    Once(Once),
+}
+
+impl Payload {
+    fn can_be_sent(&self) -> bool {
+        match self {
+            Self::Again(_) => true,
+            Self::Once(once) => once.is_here(),
+        }
+    }
 }
 
 /// What [`Dispatch::admit`] found.
@@ -139,7 +152,9 @@ impl Pool {
             method: head.method,
             uri: head.uri,
             headers: head.headers,
-            body: body.as_bytes().map_or_else(|| Payload::Once(Some(body)), Payload::Again),
+            body: body
+                .as_bytes()
+                .map_or_else(|| Payload::Once(Once::new(body, &config.clock)), Payload::Again),
             may_wait: work.may_wait,
             limits: work.limits,
             retries: 0,
@@ -171,7 +186,11 @@ impl Dispatch {
     pub async fn send(&mut self, slot: Slot) -> Result<Sent, DispatchError> {
         let Some(mut record) = self.record.take() else { return Err(DispatchError::NoWorker) };
         record.start(&slot);
-        let mut idle = IdleWatch::new(&slot, self.limits);
+        let upload = match &self.body {
+            Payload::Again(_) => None,
+            Payload::Once(once) => Some(once.upload()),
+        };
+        let mut idle = IdleWatch::new(&slot, self.limits, upload);
         let call = slot.worker().call(self.request());
         match idle.first(call).await {
             Some(Ok(response)) => Ok(Sent::Answer(Answer::wrap(response, slot, idle, record))),
@@ -222,10 +241,10 @@ impl Dispatch {
         Queued { waiting, limit }
     }
 
-    fn request(&mut self) -> Request<Body> {
-        let body = match &mut self.body {
+    fn request(&self) -> Request<Body> {
+        let body = match &self.body {
             Payload::Again(bytes) => Body::from(bytes.clone()),
-            Payload::Once(body) => body.take().unwrap_or_default(),
+            Payload::Once(once) => once.lend(),
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
@@ -269,7 +288,7 @@ impl Dispatch {
         let inner = &self.pool.inner;
         error.may_retry()
             && self.retries < RETRIES_MAX
-            && matches!(self.body, Payload::Again(_))
+            && self.body.can_be_sent()
             && inner.with(|state| state.supports(self.want.wish()))
             && (error != CallError::Unreachable || inner.budget.lock().try_retry(inner.config.clock.now()))
     }

@@ -1,6 +1,7 @@
 //! The pool itself: one lock around the state, and what others may ask of it.
 
 mod intake;
+mod models;
 mod registry;
 
 use std::fmt;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use nfrx_spi::{
     Body, BodyError, BoxFuture, BuildInfo, CallError, Caller, Clock, CloseReason, JoinRefused, Joined,
     Moment, Newcomer, PluginStatus, Registration, Scopes, ServerState, Tunnel, WorkerIntake,
@@ -86,6 +86,10 @@ impl ServerState for FakeServer {
 /// How a fake worker answers one call.
 pub(crate) enum Reply {
     Fails(CallError),
+    /// Takes a piece of the request's body first.
+    FailsInside(CallError),
+    /// Takes pieces of the request's body as they come, and never answers.
+    Reads,
     /// A status and what the body gives, one after the other.
     Answers(u16, Vec<Piece>),
     Never,
@@ -183,11 +187,22 @@ impl http_body::Body for FakeBody {
 
 impl Tunnel for FakeTunnel {
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
-        self.requests.lock().unwrap().push(request.map(|body| body.as_bytes()));
+        let (head, body) = request.into_parts();
+        self.requests.lock().unwrap().push(Request::from_parts(head, body.as_bytes()));
         let reply = self.replies.lock().unwrap().pop_front();
         let alive = Alive::new(&self.open);
         match reply {
             Some(Reply::Fails(error)) => Box::pin(std::future::ready(Err(error))),
+            Some(Reply::FailsInside(error)) => Box::pin(async move {
+                let (mut body, _alive) = (body, alive);
+                poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+                Err(error)
+            }),
+            Some(Reply::Reads) => Box::pin(async move {
+                let (mut body, _alive) = (body, alive);
+                while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some() {}
+                std::future::pending().await
+            }),
             Some(Reply::Never) => Box::pin(async move {
                 let _alive = alive;
                 std::future::pending().await

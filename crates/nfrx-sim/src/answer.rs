@@ -19,9 +19,6 @@ pub(crate) const CREATED: u64 = 1_767_225_600;
 /// What every answer calls itself.
 const FINGERPRINT: &str = "simulated";
 
-/// An answer that has to be held whole is not longer than this.
-const TEXT_BYTES_MAX: usize = 64 << 20;
-
 /// One answer, decided but not yet given.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -92,10 +89,7 @@ impl Answer {
     }
 
     fn text(&self) -> Result<Vec<u8>, Refusal> {
-        if self.words.bytes_max(self.plan.tokens) > TEXT_BYTES_MAX {
-            return Err(Refusal::BadParameter { name: "x_sim_tokens", hint: ", too long unless streamed" });
-        }
-        Ok(self.words.clone().whole(self.plan.tokens))
+        self.plan.text(&self.words)
     }
 
     fn finish_reason(&self) -> &'static str {

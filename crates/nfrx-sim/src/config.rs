@@ -18,6 +18,15 @@ use std::time::Duration;
 /// | `x_sim_flush` | `true`: each token leaves in a write of its own, at any rate, as an engine's do |
 /// | `x_sim_raw` | the answer's body is exactly this string |
 ///
+/// Uploads (transcriptions and conversions) have no JSON: there the members are headers,
+/// such as `x-sim-status: 503`, and there are more:
+///
+/// | header | effect |
+/// |---|---|
+/// | `x-sim-upload-bytes-per-second` | the upload is read at this rate |
+/// | `x-sim-early` | `true`: answered before the upload is read |
+/// | `x-sim-hash` | `true`: the answer tells [`upload_hash`](crate::upload_hash) of the upload |
+///
 /// An answer that is not streamed ends half way through its body when it dies, and sends
 /// nothing at all when it stalls. A fault beyond the last token never happens.
 #[derive(Debug, Clone, PartialEq)]

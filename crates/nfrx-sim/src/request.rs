@@ -16,6 +16,9 @@ use crate::text::{self, TOKEN_BYTES_MAX, Words};
 /// Longest wait that can be asked for.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// An answer that has to be held whole is not longer than this.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+
 /// The members we read of any request; all others are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Ask<'a> {
@@ -44,6 +47,9 @@ pub(crate) struct Ask<'a> {
     x_sim_die_after: Option<u32>,
     x_sim_flush: Option<bool>,
     pub(crate) x_sim_raw: Option<String>,
+    x_sim_early: Option<bool>,
+    x_sim_hash: Option<bool>,
+    x_sim_upload_bytes_per_second: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,7 +78,7 @@ impl<'a> Ask<'a> {
             Work::Chat => ("messages", self.messages.filter(|messages| messages.get().starts_with('['))),
             Work::Completions => ("prompt", self.prompt),
             Work::Responses | Work::Embeddings => ("input", self.input),
-            Work::Transcriptions => ("file", None),
+            Work::Transcriptions | Work::Conversion => ("file", None),
         };
         prompt.map(RawValue::get).ok_or(Refusal::BadParameter { name, hint: "" })
     }
@@ -83,6 +89,21 @@ impl<'a> Ask<'a> {
 
     pub(crate) fn wants_usage(&self) -> bool {
         self.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true))
+    }
+
+    /// Whether an upload is answered before it is read.
+    pub(crate) fn is_early(&self) -> bool {
+        self.x_sim_early == Some(true)
+    }
+
+    pub(crate) fn wants_hash(&self) -> bool {
+        self.x_sim_hash == Some(true)
+    }
+
+    /// How long it takes to read so many bytes of an upload.
+    pub(crate) fn reading_time(&self, bytes: usize) -> Duration {
+        let rate = self.x_sim_upload_bytes_per_second.unwrap_or(f64::INFINITY);
+        Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(Duration::ZERO).min(WAIT_MAX)
     }
 
     fn tokens_max(&self) -> u32 {
@@ -145,6 +166,14 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn words(&self, seed: u64) -> Words {
         Words::new(seed, self.token_bytes)
+    }
+
+    /// The text of the whole answer, if it can be held.
+    pub(crate) fn text(&self, words: &Words) -> Result<Vec<u8>, Refusal> {
+        if words.bytes_max(self.tokens) > TEXT_BYTES_MAX {
+            return Err(Refusal::BadParameter { name: "x_sim_tokens", hint: ", too long unless streamed" });
+        }
+        Ok(words.clone().whole(self.tokens))
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) enum Work {
     Responses,
     Embeddings,
     Transcriptions,
+    Conversion,
 }
 
 impl Route {
@@ -39,6 +40,7 @@ impl Route {
             "responses" => (Self::Work(Work::Responses), Method::POST),
             "embeddings" => (Self::Work(Work::Embeddings), Method::POST),
             "audio/transcriptions" => (Self::Work(Work::Transcriptions), Method::POST),
+            "convert/file" | "convert/source" => (Self::Work(Work::Conversion), Method::POST),
             other => {
                 // Model names hold slashes, encoded or not.
                 let id = other.strip_prefix("models/").ok_or(Refusal::UnknownPath)?;
@@ -69,6 +71,7 @@ mod tests {
         check("POST", "/v1/chat/completions", "Work(Chat)");
         check("POST", "/chat/completions", "Work(Chat)");
         check("GET", "/props", "Props");
+        check("POST", "/v1/convert/file", "Work(Conversion)");
         check("GET", "/v1/models/org/name%2Fx:y", r#"Model("org/name/x:y")"#);
     }
 

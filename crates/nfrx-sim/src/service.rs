@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::request::{Ask, Plan};
 use crate::route::{Route, Work};
 use crate::text;
+use crate::upload::{self, Upload};
 
 /// Longest JSON request; over it a request gets 413.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
@@ -57,6 +58,7 @@ impl SimHandle {
         let record = self.record();
         let route = Route::find(request.method(), request.uri().path());
         let (head, body) = request.into_parts();
+        let members = upload::members(&head.headers);
         let number = record.arrived(head);
         let work = match route {
             Ok(Route::Work(work)) => work,
@@ -66,7 +68,13 @@ impl SimHandle {
         let Some(guard) = record.start(config.concurrency_max) else {
             return Ok(respond(Err(Refusal::Busy), None));
         };
-        match self.work(work, &config, number, body).await {
+        let given = match work {
+            Work::Transcriptions | Work::Conversion => {
+                self.upload(work, &config, number, &members, body).await
+            }
+            _ => self.work(work, &config, number, body).await,
+        };
+        match given {
             Ok(good) => Ok(respond(Ok(good), Some(guard))),
             Err(Failure::Refused(refusal)) => Ok(respond(Err(refusal), Some(guard))),
             Err(Failure::Cut) => {
@@ -84,17 +92,8 @@ impl SimHandle {
         number: RequestNumber,
         body: Incoming,
     ) -> Result<Good, Failure> {
-        let body = match work {
-            Work::Transcriptions => Bytes::from(self.count(number, body).await?),
-            _ => self.read(number, body).await?,
-        };
-        // Drawn once the request is there, so that one client's requests get lots in order.
-        let lot = text::hash(config.seed, &[&self.next_lot().to_le_bytes()]);
-        if work == Work::Transcriptions {
-            let plan = Ask::parse(b"{}")?.plan(config, lot)?;
-            plan.check_failure().await?;
-            return plan.give_whole(body, JSON).await;
-        }
+        let body = self.read(number, body).await?;
+        let lot = self.draw(config);
         let ask = Ask::parse(&body)?;
         let plan = ask.plan(config, lot)?;
         plan.check_failure().await?;
@@ -131,15 +130,54 @@ impl SimHandle {
         Ok(whole.freeze())
     }
 
-    /// Reads an upload of any length, keeping nothing, and says in JSON how long it was.
-    async fn count(&self, number: RequestNumber, mut body: Incoming) -> Result<String, Failure> {
-        let mut bytes = 0;
+    /// Reads an upload of any length, unless it is to be answered before, and answers it.
+    async fn upload(
+        &self,
+        work: Work,
+        config: &SimConfig,
+        number: RequestNumber,
+        members: &str,
+        body: Incoming,
+    ) -> Result<Good, Failure> {
+        let ask = Ask::parse(members.as_bytes())?;
+        let mut upload = Upload::new(ask.wants_hash());
+        if !ask.is_early() {
+            self.take(number, body, &ask, &mut upload).await?;
+        }
+        let plan = ask.plan(config, self.draw(config))?;
+        plan.check_failure().await?;
+        if work == Work::Conversion {
+            return plan.give_whole(upload.document(), JSON).await;
+        }
+        if upload.streams() {
+            plan.reach_head().await?;
+            return Ok(Good(EVENTS, Source::Stream(Box::new(upload.stream(plan, config.seed)?))));
+        }
+        plan.give_whole(upload.transcript(), JSON).await
+    }
+
+    async fn take(
+        &self,
+        number: RequestNumber,
+        mut body: Incoming,
+        ask: &Ask<'_>,
+        upload: &mut Upload,
+    ) -> Result<(), Failure> {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(Failure::Gone)?.into_data() else { continue };
             self.record().read(number, data.len());
-            bytes += data.len() as u64;
+            upload.take(&data);
+            let time = ask.reading_time(data.len());
+            if !time.is_zero() {
+                tokio::time::sleep(time).await;
+            }
         }
-        Ok(format!(r#"{{"text":"simulated transcript of {bytes} bytes"}}"#))
+        Ok(())
+    }
+
+    /// Drawn once a request is there, so that one client's requests get lots in order.
+    fn draw(&self, config: &SimConfig) -> u64 {
+        text::hash(config.seed, &[&self.next_lot().to_le_bytes()])
     }
 }
 

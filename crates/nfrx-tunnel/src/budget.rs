@@ -1,24 +1,19 @@
-//! Bytes of answers that nobody has read yet, counted over all tunnels of a plugin.
+//! Bytes that are held, counted over all tunnels of a process: of answers that nobody has
+//! read yet, and of requests that protocol v1 gathers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What all unread answers may hold together.
-#[derive(Debug)]
+/// What all of one kind hold together.
+#[derive(Debug, Default)]
 pub(crate) struct ByteBudget {
     used: AtomicUsize,
-    bytes_max: usize,
 }
 
 impl ByteBudget {
-    /// A budget of `bytes_max` bytes.
-    pub(crate) const fn new(bytes_max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), bytes_max }
-    }
-
-    /// Takes `bytes`, or nothing when that would be too much.
-    pub(crate) fn claim(&self, bytes: usize) -> bool {
+    /// Takes `bytes`, or nothing when there would be more than `bytes_max`.
+    pub(crate) fn claim(&self, bytes: usize, bytes_max: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= self.bytes_max;
+        let fits = before.saturating_add(bytes) <= bytes_max;
         if !fits {
             self.release(bytes);
         }
@@ -30,3 +25,7 @@ impl ByteBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
+
+/// The budget of requests on their way out, apart from that of answers.
+#[derive(Debug, Default)]
+pub(crate) struct UnsentBytes(pub(crate) ByteBudget);

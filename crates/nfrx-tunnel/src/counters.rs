@@ -1,4 +1,4 @@
-//! What happens to the tunnels of a plugin, for metrics.
+//! What happens to the tunnels of a process, for metrics.
 
 use std::sync::Arc;
 

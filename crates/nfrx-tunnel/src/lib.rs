@@ -19,6 +19,7 @@ mod dial;
 mod headers;
 mod limits;
 mod link;
+mod passing;
 mod relay;
 mod tls;
 mod v1;
@@ -33,4 +34,7 @@ pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
 pub use headers::{STREAM_HINT, strip_connection_headers};
 pub use limits::STREAMS_MAX;
 pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
+pub use passing::{
+    mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
+};
 pub use relay::{Acceptor, TunnelSettings};

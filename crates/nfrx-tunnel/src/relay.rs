@@ -15,11 +15,11 @@ use std::time::Duration;
 use http::{Request, Response};
 use nfrx_spi::{
     Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, PluginContext,
-    RequestContext, Spawner, Tunnel, WorkerIntake,
+    RequestContext, Shared, Spawner, Tunnel, WorkerIntake,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::budget::ByteBudget;
+use crate::budget::{ByteBudget, UnsentBytes};
 use crate::counters::TunnelCounters;
 pub(crate) use control::name as close_name;
 use pump::Call;
@@ -38,8 +38,9 @@ pub struct TunnelSettings {
     pub register_max: Duration,
     /// How long a reader may take nothing while there is something for it.
     pub stall_max: Duration,
-    /// Bytes of answers that may be unread over all tunnels; a stream that would go over
-    /// it is reset. As many bytes of requests may be gathered for tunnels of protocol v1.
+    /// Bytes of answers that may be unread over all tunnels of the process; a stream that
+    /// would go over it is reset. As many bytes of requests may be gathered for tunnels of
+    /// protocol v1.
     pub unread_bytes_max: usize,
 }
 
@@ -83,39 +84,29 @@ pub(crate) struct Parts {
     /// Of answers that nobody has read yet.
     pub(crate) unread: Arc<ByteBudget>,
     /// Of requests that v1 gathers before they leave.
-    pub(crate) unsent: Arc<ByteBudget>,
+    pub(crate) unsent: Arc<UnsentBytes>,
 }
 
 impl Acceptor {
     /// For the workers of the plugin that was handed `context`, which owns the tunnels'
-    /// tasks. All plugins of a process count in the same [`TunnelCounters`]: the names of
-    /// these metrics do not tell plugins apart.
+    /// tasks.
     pub fn for_plugin(context: &PluginContext, intake: Arc<dyn WorkerIntake>) -> Self {
         let settings = TunnelSettings::from_options(&context.options);
         let (spawner, clock) = (Arc::clone(&context.spawner), Arc::clone(&context.clock));
-        Self::counting(settings, intake, spawner, clock, context.shared.get())
+        Self::new(settings, intake, spawner, clock, &context.shared)
     }
 
-    /// The same by its parts and with counters of its own; `spawner` owns the tunnels'
-    /// tasks.
+    /// The same by its parts; `spawner` owns the tunnels' tasks. Counters and bytes that are
+    /// held are those of all acceptors of the process.
     pub fn new(
         settings: TunnelSettings,
         intake: Arc<dyn WorkerIntake>,
         spawner: Arc<dyn Spawner>,
         clock: Arc<dyn Clock>,
+        shared: &Shared,
     ) -> Self {
-        Self::counting(settings, intake, spawner, clock, Arc::default())
-    }
-
-    fn counting(
-        settings: TunnelSettings,
-        intake: Arc<dyn WorkerIntake>,
-        spawner: Arc<dyn Spawner>,
-        clock: Arc<dyn Clock>,
-        counters: Arc<TunnelCounters>,
-    ) -> Self {
-        let unread = Arc::new(ByteBudget::new(settings.unread_bytes_max));
-        let unsent = Arc::new(ByteBudget::new(settings.unread_bytes_max));
+        let (counters, unread) = (shared.get(), shared.get());
+        let unsent = shared.get();
         Self { parts: Arc::new(Parts { settings, intake, spawner, clock, counters, unread, unsent }) }
     }
 

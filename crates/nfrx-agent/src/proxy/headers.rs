@@ -1,23 +1,7 @@
 //! Which headers pass between relay and backend.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use nfrx_tunnel::strip_connection_headers;
-
-/// What a client said to the relay alone (KD-15), and what the client towards the
-/// backend sets itself.
-const NOT_FOR_BACKENDS: [HeaderName; 11] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::HOST,
-    header::EXPECT,
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-user-roles"),
-];
+use nfrx_tunnel::{strip_client_headers, strip_connection_headers};
 
 /// Headers by which a backend names places of its own network, where no client can
 /// follow (KD-24).
@@ -26,7 +10,7 @@ const NOT_FOR_CLIENTS: [HeaderName; 3] =
 
 /// Leaves what may go to the backend, and adds its key.
 pub(super) fn to_backend(headers: &mut HeaderMap, key: Option<&HeaderValue>) {
-    strip(headers, &NOT_FOR_BACKENDS);
+    strip_client_headers(headers);
     if let Some(key) = key {
         headers.insert(header::AUTHORIZATION, key.clone());
     }
@@ -35,13 +19,8 @@ pub(super) fn to_backend(headers: &mut HeaderMap, key: Option<&HeaderValue>) {
 /// Leaves what may go to the relay. Each value stays one of its own, `Set-Cookie`
 /// included (KD-25).
 pub(super) fn to_relay(headers: &mut HeaderMap) {
-    strip(headers, &NOT_FOR_CLIENTS);
-}
-
-/// Leaves the headers of the message itself, without `names`.
-fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
     strip_connection_headers(headers);
-    for name in names {
+    for name in &NOT_FOR_CLIENTS {
         headers.remove(name);
     }
 }

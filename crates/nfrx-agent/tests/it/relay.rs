@@ -9,7 +9,7 @@ use http::{Request, Response};
 use nfrx_runtime::{Drain, TokioClock};
 use nfrx_spi::{
     Body, BoxFuture, CallError, Caller, Dialect, Heartbeat, JoinRefused, Joined, Membership, Newcomer,
-    PathParams, RequestContext, RequestId, Scopes, StatusUpdate, Tunnel, Upgrade, WorkerIntake,
+    PathParams, RequestContext, RequestId, Scopes, Shared, StatusUpdate, Tunnel, Upgrade, WorkerIntake,
 };
 use nfrx_tunnel::{Acceptor, Connect, Connection, TunnelSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -72,6 +72,7 @@ impl Relay {
             Arc::new(self.clone()),
             Arc::new(self.tasks.clone()),
             Arc::new(TokioClock::new()),
+            &Shared::default(),
         );
         let answer = acceptor.upgrade(request, context()).expect("a good upgrade");
         let mut head = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();

@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use nfrx_agent::client::{BackendClient, Reply};
-use nfrx_agent::{Backend, BackendKey, BaseUrl, Found, ProbeError};
+use nfrx_agent::client::BackendClient;
+use nfrx_agent::{Backend, BackendKey, BaseUrl, Found, ProbeError, Question};
 use nfrx_spi::BoxFuture;
-use serde_json::Value;
 use tracing::warn;
 
 use super::LlmConfig;
 use super::version::{Version, VersionFinder};
-
-/// How much of an error's body a person is shown.
-const SHOWN_CHARS_MAX: usize = 256;
 
 /// How a runtime lists its models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,21 +63,17 @@ impl LlmBackend {
     }
 
     async fn models(&self) -> Result<Vec<String>, ProbeError> {
-        let (base, path, key, word) = match self.style {
-            ApiStyle::OpenAi => (self.client.base(), "/models", self.key.as_ref(), "models"),
-            ApiStyle::Ollama => (&self.parent, "/api/tags", None, "tags"),
-        };
-        let failed = |what: String| ProbeError(format!("probe {base}{path}: {what}"));
-        let reply =
-            self.client.get(&base.join(path), key).await.map_err(|error| failed(error.to_string()))?;
-        if !reply.status.is_success() {
-            return Err(failed(format!("{word} status {} body={:?}", reply.status, shown(&reply))));
-        }
         match self.style {
-            ApiStyle::OpenAi => names(&reply, "data", "id"),
-            ApiStyle::Ollama => names(&reply, "models", "name"),
+            ApiStyle::OpenAi => {
+                let (base, key) = (self.client.base(), self.key.as_ref());
+                let question = Question { base, path: "/models", key, about: "models" };
+                question.names(&self.client, "data", "id").await
+            }
+            ApiStyle::Ollama => {
+                let question = Question { base: &self.parent, path: "/api/tags", key: None, about: "tags" };
+                question.names(&self.client, "models", "name").await
+            }
         }
-        .ok_or_else(|| failed(format!("{word} are not JSON, body={:?}", shown(&reply))))
     }
 
     fn facts(&self, version: Option<Version>) -> BTreeMap<String, String> {
@@ -101,17 +93,4 @@ impl Backend for LlmBackend {
     fn probe(&self) -> BoxFuture<'_, Result<Found, ProbeError>> {
         Box::pin(self.ask())
     }
-}
-
-/// The names in a list; whatever else stands there is passed over. `None` when the
-/// answer is no JSON object.
-fn names(reply: &Reply, list: &str, member: &str) -> Option<Vec<String>> {
-    let reply: Value = serde_json::from_slice(&reply.body).ok()?;
-    let entries = reply.as_object()?.get(list).and_then(Value::as_array);
-    let name = |entry: &Value| Some(entry.get(member)?.as_str()?.to_owned());
-    Some(entries.into_iter().flatten().filter_map(name).filter(|name| !name.is_empty()).collect())
-}
-
-fn shown(reply: &Reply) -> String {
-    String::from_utf8_lossy(&reply.body).chars().take(SHOWN_CHARS_MAX).collect()
 }

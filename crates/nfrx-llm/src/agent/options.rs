@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nfrx_agent::{BackendKey, BaseUrl, agent_specs, option_error};
-use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret};
+use nfrx_agent::{BackendKey, BaseUrl, agent_specs, backend_base, backend_key, option_error};
+use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions};
 
 use super::ApiStyle;
 
@@ -67,15 +67,12 @@ pub fn llm_agent_specs() -> Vec<ArgSpec> {
 impl LlmConfig {
     /// Reads the options of [`llm_agent_specs`] that are not common to all agents.
     pub fn from_options(options: &PluginOptions) -> Result<Self, OptionError> {
-        let base = BaseUrl::parse(options.text("completion_base_url")).map_err(|_| {
-            option_error(options, "completion_base_url", "a plain http:// or https:// address")
-        })?;
         let batch = u32::try_from(options.int("embedding_batch_size")?)
             .map_err(|_| option_error(options, "embedding_batch_size", "a number that is not negative"))?;
         let interval = options.duration("model_poll_interval")?;
         Ok(Self {
-            base,
-            key: key(options, "completion_api_key")?,
+            base: backend_base(options, "completion_base_url")?,
+            key: backend_key(options, "completion_api_key")?,
             style: ApiStyle::parse(options.text("api_style")),
             version: text(options, "completion_agent_version").map(str::to_owned),
             embedding_batch_size: batch,
@@ -86,11 +83,6 @@ impl LlmConfig {
 
 fn text<'a>(options: &'a PluginOptions, id: &str) -> Option<&'a str> {
     Some(options.text(id).trim()).filter(|text| !text.is_empty())
-}
-
-fn key(options: &PluginOptions, id: &str) -> Result<Option<BackendKey>, OptionError> {
-    let key = text(options, id).map(|text| BackendKey::new(&Secret::new(text))).transpose();
-    key.map_err(|error| option_error(options, id, &error.to_string()))
 }
 
 #[cfg(test)]

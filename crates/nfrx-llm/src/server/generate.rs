@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use nfrx_pool::{Admission, Dispatch, DispatchError, Observer, Sent, Work};
 use nfrx_spi::{ApiError, Body, BodyError, Dialect, HandlerResult, Operation, PartitionJob, RequestContext};
+use nfrx_tunnel::worker_target;
 use serde_json::json;
 
 use super::embeddings::{self, EmbeddingsJob, EmbeddingsObserver};
@@ -91,7 +92,7 @@ impl Service {
         };
         let mut call = Request::new(Body::from(body));
         *call.method_mut() = parts.method;
-        *call.uri_mut() = worker_uri(endpoint, &parts.uri)?;
+        *call.uri_mut() = worker_target(endpoint.path(), &parts.uri)?;
         *call.headers_mut() = headers::for_worker(&parts.headers, &context.id, head.stream);
         let answer = match endpoint {
             Endpoint::Embeddings => self.embed(call, &head, job, &context).await,
@@ -176,15 +177,6 @@ impl Service {
             }
         }
     }
-}
-
-/// The worker's own path, with the client's query (KD-69).
-fn worker_uri(endpoint: Endpoint, client: &Uri) -> Result<Uri, ApiError> {
-    let uri = match client.query() {
-        None => Ok(Uri::from_static(endpoint.path())),
-        Some(query) => format!("{}?{query}", endpoint.path()).parse(),
-    };
-    uri.map_err(|_| ApiError::BadRequest("bad request: the query can't be read".to_owned()))
 }
 
 /// What existing clients match on is the bare text (HTTP contract §4.2).

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nfrx_spi::{BoxFuture, Clock, Moment, WorkerRef};
 
 use super::Limits;
+use super::once::Upload;
 use crate::slot::Slot;
 use crate::worker::Worker;
 
@@ -18,6 +19,8 @@ pub(super) struct IdleWatch {
     clock: Arc<dyn Clock>,
     worker: Arc<Worker>,
     limits: Limits,
+    /// The request's own body, when it streams in: as long as it moves, nothing is silent.
+    upload: Option<Arc<Upload>>,
     /// Since when there was something to wait for. A reader that takes its time is not a
     /// silent worker.
     silent_since: Option<Moment>,
@@ -25,9 +28,10 @@ pub(super) struct IdleWatch {
 }
 
 impl IdleWatch {
-    pub(super) fn new(slot: &Slot, limits: Limits) -> Self {
+    pub(super) fn new(slot: &Slot, limits: Limits, upload: Option<Arc<Upload>>) -> Self {
         let clock = Arc::clone(&slot.pool().config.clock);
-        Self { clock, worker: Arc::clone(slot.worker()), limits, silent_since: None, timer: None }
+        let worker = Arc::clone(slot.worker());
+        Self { clock, worker, limits, upload, silent_since: None, timer: None }
     }
 
     /// The result of `call`, or `None` when the limit is over first.
@@ -78,7 +82,9 @@ impl IdleWatch {
     /// How long to wait on. A worker that showed since that it lives is waited for, up to
     /// the limit of silence.
     fn left(&self, now: Moment) -> Duration {
-        let silent = now.since(self.silent_since.unwrap_or(now));
+        let since = self.silent_since.unwrap_or(now);
+        let moved = self.upload.as_ref().map_or(since, |upload| upload.moved());
+        let silent = now.since(since.max(moved));
         let until = |limit: Duration, passed: Duration| match limit.is_zero() {
             true => Duration::MAX,
             false => limit.saturating_sub(passed),

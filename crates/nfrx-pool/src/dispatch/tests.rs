@@ -149,15 +149,70 @@ fn what_may_have_had_an_effect_is_not_tried_again() {
     }
 }
 
+/// A body that gives a piece whenever the test puts one in.
+#[derive(Clone, Default)]
+struct Dribble(Arc<Mutex<Vec<&'static str>>>);
+
+impl http_body::Body for Dribble {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let piece = self.0.lock().unwrap().pop();
+        piece.map_or(Poll::Pending, |text| Poll::Ready(Some(Ok(http_body::Frame::data(text.into())))))
+    }
+}
+
+fn upload(pool: &Pool, body: &Dribble) -> Work {
+    let mut work = work(pool);
+    *work.request.body_mut() = Body::stream(body.clone());
+    work
+}
+
+// Seen to fail: when whatever a worker was given counts as sent.
 #[test]
-fn a_body_that_streams_is_sent_once() {
+fn a_body_that_streams_goes_to_another_worker_while_nobody_took_of_it() {
     let (bench, workers) = bench(2);
-    workers.iter().for_each(|(_, tunnel)| tunnel.will(Reply::Fails(CallError::Lost)));
-    let mut work = work(&bench.pool);
-    let body = http_body_util::Empty::new().map_err(|never| match never {});
-    *work.request.body_mut() = Body::stream(body);
-    assert_eq!(now(bench.pool.dispatch(work).run()).err(), Some(DispatchError::Call(CallError::Lost)));
-    assert_eq!(workers[0].1.calls() + workers[1].1.calls(), 1);
+    workers.iter().for_each(|(_, tunnel)| {
+        tunnel.will(Reply::Fails(CallError::Lost));
+        tunnel.will(Reply::Answers(200, vec![]));
+    });
+    let body = Dribble::default();
+    assert!(now(bench.pool.dispatch(upload(&bench.pool, &body)).run()).is_err());
+    assert_eq!(workers[0].1.calls() + workers[1].1.calls(), 2, "both were tried");
+}
+
+// Seen to fail: when a body counts as whole whatever was taken of it.
+#[test]
+fn a_body_that_streams_is_never_sent_twice() {
+    for error in [CallError::Lost, CallError::Draining, CallError::Busy, CallError::Unreachable] {
+        let (bench, workers) = bench(2);
+        workers.iter().for_each(|(_, tunnel)| tunnel.will(Reply::FailsInside(error)));
+        let body = Dribble(Arc::new(Mutex::new(vec!["first"])));
+        let result = now(bench.pool.dispatch(upload(&bench.pool, &body)).run());
+        assert_eq!(result.err(), Some(DispatchError::Call(error)));
+        assert_eq!(workers[0].1.calls() + workers[1].1.calls(), 1, "{error}");
+    }
+}
+
+// Seen to fail: when only the answer is a sign of life.
+#[test]
+fn an_upload_that_moves_is_no_silence() {
+    let (bench, workers) = bench(1);
+    workers[0].1.will(Reply::Reads);
+    let body = Dribble::default();
+    let mut run = Box::pin(bench.pool.dispatch(upload(&bench.pool, &body)).run());
+    for _ in 0..5 {
+        assert!(poll(&mut run).is_pending());
+        bench.clock.advance(IDLE - SECOND);
+        body.0.lock().unwrap().push("more");
+    }
+    assert!(poll(&mut run).is_pending());
+    bench.clock.advance(IDLE);
+    assert!(matches!(poll(&mut run), Poll::Ready(Err(DispatchError::Timeout))));
 }
 
 #[test]

@@ -144,3 +144,46 @@ async fn a_transcription_counts_its_upload() {
         (&"Bearer key".parse().unwrap(), 1_000_000)
     );
 }
+
+fn form(stream: &str) -> Request<crate::world::RequestBody> {
+    let form = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\n{stream}\r\n--b\r\n\
+         Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b--\r\n"
+    );
+    let request = Request::post("/v1/audio/transcriptions").header("x-sim-tokens", "2");
+    request.body(crate::world::whole(form.into())).unwrap()
+}
+
+#[tokio::test]
+async fn a_transcription_streams_when_its_form_says_so() {
+    let world = World::demo().await;
+    let (status, answer) = read_json(world.client().await.send(form("false")).await.unwrap()).await;
+    assert!(status == 200 && answer["text"].is_string());
+    let events = crate::world::events(world.client().await.send(form("true")).await.unwrap()).await;
+    let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["transcript.text.delta", "transcript.text.delta", "transcript.text.done"]);
+    let text: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+    assert_eq!(events[2]["text"], text);
+}
+
+#[tokio::test]
+async fn a_conversion_tells_the_hash_of_what_it_read() {
+    let world = World::demo().await;
+    for path in ["/v1/convert/file", "/v1/convert/source"] {
+        let request = Request::post(path).header("x-sim-hash", "true");
+        let request = request.body(crate::world::whole("a document".into())).unwrap();
+        let (_, answer) = read_json(world.client().await.send(request).await.unwrap()).await;
+        assert_eq!(answer["document"]["md_content"], "simulated document of 10 bytes");
+        assert_eq!(answer["x_sim_hash"], nfrx_sim::upload_hash(b"a document"));
+    }
+}
+
+#[tokio::test]
+async fn an_upload_may_be_answered_before_it_is_read() {
+    let world = World::demo().await;
+    let never = StreamBody::new(futures_util::stream::pending()).boxed_unsync();
+    let request =
+        Request::post("/v1/convert/file").header("x-sim-early", "true").header("x-sim-status", "413");
+    let (status, _) = read_json(world.client().await.send(request.body(never).unwrap()).await.unwrap()).await;
+    assert_eq!((status.as_u16(), world.sim.stats().body_bytes), (413, 0));
+}

@@ -89,7 +89,7 @@ pub(super) async fn pump(
         let _ = answer.send(Ok(Response::from_parts(head, Body::empty())));
         return;
     }
-    let buffer = Arc::new(Buffer::new(Arc::clone(&parts.unread)));
+    let buffer = Arc::new(Buffer::new(Arc::clone(&parts.unread), parts.settings.unread_bytes_max));
     opened(Arc::downgrade(&buffer));
     let filling = Filling(Arc::clone(&buffer));
     let body = Body::stream(StreamBody::new(buffer));

@@ -24,6 +24,7 @@ const RELEASE_BYTES: usize = 64 * 1024;
 pub(crate) struct Buffer {
     state: Mutex<State>,
     budget: Arc<ByteBudget>,
+    budget_bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -51,9 +52,9 @@ pub(crate) enum End {
 }
 
 impl Buffer {
-    /// An empty buffer, whose bytes count in `budget`.
-    pub(crate) fn new(budget: Arc<ByteBudget>) -> Self {
-        Self { state: Mutex::default(), budget }
+    /// An empty buffer, whose bytes count in `budget`, which holds at most so many.
+    pub(crate) fn new(budget: Arc<ByteBudget>, budget_bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), budget, budget_bytes_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -64,7 +65,7 @@ impl Buffer {
     /// is cut; tells whether it goes on.
     pub(crate) fn push(&self, bytes: Bytes) -> bool {
         let mut state = self.lock();
-        if !self.budget.claim(bytes.len()) {
+        if !self.budget.claim(bytes.len(), self.budget_bytes_max) {
             self.cut(&mut state, BodyError::Aborted);
             return false;
         }

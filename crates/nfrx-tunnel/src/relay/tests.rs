@@ -12,8 +12,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use nfrx_runtime::{Drain, TokioClock};
 use nfrx_spi::{
-    Body, CallError, Caller, Heartbeat, JoinRefused, Joined, Membership, Newcomer, StatusUpdate, Tunnel,
-    WorkerIntake,
+    Body, CallError, Caller, Heartbeat, JoinRefused, Joined, Membership, Newcomer, Shared, StatusUpdate,
+    Tunnel, WorkerIntake,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
@@ -59,6 +59,7 @@ impl Bench {
             Arc::new(pool.clone()),
             Arc::new(tasks.clone()),
             Arc::new(TokioClock::new()),
+            &Shared::default(),
         );
         let (ours, theirs) = duplex(8192);
         let caller = Caller { peer: ([127, 0, 0, 1], 9).into(), key: None, scopes: Arc::default() };

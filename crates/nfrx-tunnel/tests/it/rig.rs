@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, StreamBody};
 use nfrx_runtime::{Drain, TokioClock};
 use nfrx_spi::{
     Body, BodyError, BoxFuture, CallError, Caller, Dialect, Heartbeat, JoinRefused, Joined, Membership,
-    Newcomer, PathParams, Registration, RequestContext, RequestId, StatusUpdate, Tunnel, Upgrade,
+    Newcomer, PathParams, Registration, RequestContext, RequestId, Shared, StatusUpdate, Tunnel, Upgrade,
     WorkerIntake,
 };
 use nfrx_tunnel::{
@@ -121,6 +121,7 @@ impl Relay {
             Arc::new(pool.clone()),
             Arc::new(tasks.clone()),
             Arc::new(TokioClock::new()),
+            &Shared::default(),
         );
         Self { acceptor: Arc::new(acceptor), pool, tasks }
     }

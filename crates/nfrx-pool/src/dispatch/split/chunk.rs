@@ -88,7 +88,7 @@ pub(super) async fn run_chunk(
     bytes_max: usize,
 ) -> Chunk {
     let began = slot.pool().config.clock.now();
-    let mut idle = IdleWatch::new(&slot, limits);
+    let mut idle = IdleWatch::new(&slot, limits, None);
     let outcome = match idle.first(slot.worker().call(request)).await {
         Some(Ok(response)) => whole(response, &mut idle, bytes_max).await,
         Some(Err(error)) => Err(Failure::Call(error)),

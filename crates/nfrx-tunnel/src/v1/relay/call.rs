@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::super::frame::{Outgoing, RequestHead, to_map};
 use super::super::{NAME, REQUEST_BYTES_MAX};
-use crate::budget::ByteBudget;
+use crate::budget::UnsentBytes;
 use crate::control::RESERVED_PATH;
 use crate::headers;
 use crate::relay::{Orders, Parts, Pulse};
@@ -148,12 +148,14 @@ impl Tunnel for Handle {
 pub(super) struct Message {
     text: String,
     claimed: usize,
-    budget: Arc<ByteBudget>,
+    budget: Arc<UnsentBytes>,
+    budget_bytes_max: usize,
 }
 
 impl Message {
-    fn new(text: String, budget: &Arc<ByteBudget>) -> Self {
-        Self { text, claimed: 0, budget: Arc::clone(budget) }
+    fn new(text: String, parts: &Parts) -> Self {
+        let (budget, budget_bytes_max) = (Arc::clone(&parts.unsent), parts.settings.unread_bytes_max);
+        Self { text, claimed: 0, budget, budget_bytes_max }
     }
 
     /// Appends bytes in base64, a multiple of three except for the last.
@@ -161,7 +163,7 @@ impl Message {
         let before = self.text.len();
         STANDARD.encode_string(bytes, &mut self.text);
         let more = self.text.len() - before;
-        if !self.budget.claim(more) {
+        if !self.budget.0.claim(more, self.budget_bytes_max) {
             return Err(CallError::Busy);
         }
         self.claimed += more;
@@ -176,7 +178,7 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        self.budget.release(self.claimed);
+        self.budget.0.release(self.claimed);
     }
 }
 
@@ -193,7 +195,7 @@ async fn gather(request: Request<Body>, id: Uuid, parts: &Parts) -> Result<Messa
     head.headers.remove(http::header::CONTENT_LENGTH);
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let text = opening(&id.to_string(), head.method.as_str(), path, &head.headers, stream);
-    let mut message = Message::new(text, &parts.unsent);
+    let mut message = Message::new(text, parts);
     let (mut carried, mut size) = (Vec::with_capacity(3), 0_usize);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|_| CallError::RequestBody)?.into_data() else { continue };

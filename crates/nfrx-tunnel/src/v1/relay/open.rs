@@ -200,7 +200,8 @@ impl OpenRequests {
             None => None,
             Some(length) => Some(u64::checked_sub(length, bytes.len() as u64)?),
         };
-        let buffer = Arc::new(Buffer::new(Arc::clone(&self.parts.unread)));
+        let buffer =
+            Arc::new(Buffer::new(Arc::clone(&self.parts.unread), self.parts.settings.unread_bytes_max));
         if !bytes.is_empty() && !buffer.push(bytes) {
             return None;
         }
