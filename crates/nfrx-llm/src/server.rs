@@ -3,6 +3,7 @@
 mod embeddings;
 mod generate;
 mod headers;
+mod metrics;
 mod options;
 mod queue_event;
 mod queued_answer;
@@ -21,6 +22,7 @@ use nfrx_spi::{
 use nfrx_tunnel::Acceptor;
 
 use generate::Endpoint;
+use metrics::LlmMetrics;
 use options::LlmOptions;
 
 /// The plugin's id, in URLs, metrics and settings.
@@ -45,6 +47,7 @@ struct Llm {
     service: Arc<Service>,
     acceptor: Arc<Acceptor>,
     metrics: Arc<RequestMetrics>,
+    own_metrics: Arc<LlmMetrics>,
 }
 
 /// What the handlers share.
@@ -62,6 +65,8 @@ impl Llm {
         let mut config = PoolConfig::new(ID, AliasScorer, context, Arc::clone(&metrics));
         config.min_score = options.min_score;
         config.queue_max = options.queue_max;
+        let own_metrics = Arc::new(LlmMetrics::default());
+        config.observers.push(Arc::clone(&own_metrics) as _);
         let pool = Pool::new(config);
         let limits = Limits {
             idle: context.options.request_timeout,
@@ -70,7 +75,12 @@ impl Llm {
         };
         let acceptor = Arc::new(Acceptor::for_plugin(context, Arc::new(pool.clone())));
         let clock = Arc::clone(&context.clock);
-        Ok(Self { service: Arc::new(Service { pool, options, limits, clock }), acceptor, metrics })
+        Ok(Self {
+            service: Arc::new(Service { pool, options, limits, clock }),
+            acceptor,
+            metrics,
+            own_metrics,
+        })
     }
 
     /// The routes that exist untargeted, targeted and at the root alike.
@@ -160,6 +170,7 @@ impl Plugin for Llm {
 
     fn register_metrics(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
         metrics.register(self.acceptor.counters())?;
+        metrics.register(Arc::clone(&self.own_metrics) as _)?;
         self.metrics.register(metrics)
     }
 

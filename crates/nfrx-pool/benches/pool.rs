@@ -98,6 +98,7 @@ fn pool(workers: usize, slots: u32, queue_max: usize) -> (Pool, Vec<Joined>) {
         state: Arc::new(Idle),
         build: BuildInfo { version: "bench", sha: "", date: "" },
         metrics: Arc::default(),
+        observers: Vec::new(),
     });
     let caller = Caller {
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),

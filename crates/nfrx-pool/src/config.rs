@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nfrx_spi::{BuildInfo, Clock, PluginContext, Scorer, ServerState};
+use nfrx_spi::{BuildInfo, Clock, Metrics, PluginContext, Scorer, ServerState};
 
 use crate::metrics::RequestMetrics;
 
@@ -30,6 +30,8 @@ pub struct PoolConfig {
     pub build: BuildInfo,
     /// Counts requests; one for all pools of a process, since they share names.
     pub metrics: Arc<RequestMetrics>,
+    /// Count along, for series that only this plugin has.
+    pub observers: Vec<Arc<dyn Metrics>>,
 }
 
 /// Who may take over a worker id that is in use (decision 7).
@@ -62,6 +64,7 @@ impl PoolConfig {
             state: Arc::clone(&context.state),
             build: context.build,
             metrics,
+            observers: Vec::new(),
         }
     }
 }

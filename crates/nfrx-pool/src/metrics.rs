@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use nfrx_spi::metrics::{Counter, Family, Gauge, Histogram, MetricFamily, SECONDS};
+use nfrx_spi::metrics::{Counter, Family, Gauge, Histogram, Instrument, MetricFamily, SECONDS, Sample};
 use nfrx_spi::{Collector, MetricsError, MetricsRegistry};
 
 /// How many label sets a family keeps.
@@ -38,6 +38,10 @@ pub struct RequestMetrics {
     queue_length: Family<Gauge, 1>,
     queue_refused: Family<Counter, 2>,
     retries: Family<Counter, 2>,
+    chunks: Family<Counter, 7>,
+    chunk_duration: Family<Histogram, 5>,
+    chunk_size: Family<Counter, 6>,
+    agent_jobs: AgentJobs,
     /// The instruments of one label set together, so that a request looks up once.
     known: RwLock<HashMap<(&'static str, &'static str), ByLabel>>,
 }
@@ -125,6 +129,28 @@ impl Default for RequestMetrics {
                 256,
                 Counter::default,
             ),
+            chunks: Family::new(
+                "nfrx_request_chunk_completed_total",
+                "Parts of split requests that ended at a worker.",
+                [ext, plugin_type, job_type, label, "worker_id", "success", "error_code"],
+                SERIES_MAX,
+                Counter::default,
+            ),
+            chunk_duration: Family::new(
+                "nfrx_request_chunk_duration_seconds",
+                "Time that a part of a split request was with its worker.",
+                [ext, plugin_type, job_type, label, "worker_id"],
+                SERIES_MAX,
+                seconds,
+            ),
+            chunk_size: Family::new(
+                "nfrx_request_chunk_size_total",
+                "Elements of parts of split requests, failed ones too.",
+                [ext, plugin_type, job_type, label, "worker_id", "size_kind"],
+                SERIES_MAX,
+                Counter::default,
+            ),
+            agent_jobs: AgentJobs::default(),
             known: RwLock::default(),
         }
     }
@@ -182,9 +208,37 @@ impl RequestMetrics {
         }
     }
 
+    /// A part of a split request ended. `error` is a code of the closed set, empty for
+    /// success.
+    pub(crate) fn chunk_ended(
+        &self,
+        series: &Series,
+        worker_id: &str,
+        elements: u64,
+        took: Duration,
+        error: &'static str,
+    ) {
+        let [ext, plugin_type, job_type, label] = series.labels.each_ref().map(String::as_str);
+        let success = if error.is_empty() { "true" } else { "false" };
+        self.chunks.with([ext, plugin_type, job_type, label, worker_id, success, error]).inc();
+        self.chunk_duration.with([ext, plugin_type, job_type, label, worker_id]).observe_duration(took);
+        self.chunk_size.with([ext, plugin_type, job_type, label, worker_id, "embeddings"]).add(elements);
+    }
+
+    /// A request was given to a worker.
+    pub(crate) fn started(&self, series: &Series) {
+        series.started();
+        self.agent_jobs.total.inc();
+        self.agent_jobs.in_flight.add(1);
+    }
+
     /// A started request ended. `error` is a code of the closed set, empty for success.
     pub(crate) fn ended(&self, series: &Series, took: Duration, error: &'static str, usage: Usage) {
         series.in_flight.add(-1);
+        self.agent_jobs.in_flight.add(-1);
+        if !error.is_empty() {
+            self.agent_jobs.failed.inc();
+        }
         series.duration.observe_duration(took);
         let [ext, plugin_type, job_type, label] = series.labels.each_ref().map(String::as_str);
         if error.is_empty() {
@@ -206,12 +260,40 @@ impl RequestMetrics {
     }
 }
 
+/// What agents have to do, over all plugins: these three have no labels.
+#[derive(Default)]
+struct AgentJobs {
+    in_flight: Gauge,
+    total: Counter,
+    failed: Counter,
+}
+
+impl Collector for AgentJobs {
+    fn collect(&self) -> Vec<MetricFamily> {
+        vec![
+            plain("nfrx_agent_jobs_inflight", "Requests that are with agents.", &self.in_flight),
+            plain("nfrx_agent_jobs_total", "Requests given to agents.", &self.total),
+            plain("nfrx_agent_jobs_failed_total", "Requests given to agents that failed.", &self.failed),
+        ]
+    }
+}
+
+fn plain<I: Instrument>(name: &'static str, help: &'static str, instrument: &I) -> MetricFamily {
+    let samples = vec![Sample { labels: Vec::new(), value: instrument.value() }];
+    MetricFamily { name, help, kind: I::KIND, samples }
+}
+
 impl Series {
+    /// The metric label `label`.
+    pub(crate) fn label(&self) -> &str {
+        &self.labels[3]
+    }
+
     pub(crate) fn accepted(&self) {
         self.requests.inc();
     }
 
-    pub(crate) fn started(&self) {
+    fn started(&self) {
         self.started.inc();
         self.in_flight.add(1);
     }
@@ -219,7 +301,7 @@ impl Series {
 
 impl Collector for RequestMetrics {
     fn collect(&self) -> Vec<MetricFamily> {
-        let families: [&dyn Collector; 11] = [
+        let families: [&dyn Collector; 15] = [
             &self.requests,
             &self.started,
             &self.completed,
@@ -231,6 +313,10 @@ impl Collector for RequestMetrics {
             &self.queue_length,
             &self.queue_refused,
             &self.retries,
+            &self.chunks,
+            &self.chunk_duration,
+            &self.chunk_size,
+            &self.agent_jobs,
         ];
         families.iter().flat_map(|family| family.collect()).collect()
     }

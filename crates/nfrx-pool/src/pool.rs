@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use nfrx_spi::metrics::Gauge;
-use nfrx_spi::{CloseReason, Moment, PluginStatus, Tunnel};
+use nfrx_spi::{CloseReason, Metrics, Moment, PluginStatus, Tunnel, WorkerRef};
 
 use crate::config::PoolConfig;
 use crate::dispatch::Budget;
@@ -170,9 +170,21 @@ impl Inner {
         look(&self.state.lock())
     }
 
+    /// Tells all who count along.
+    pub(crate) fn tell(&self, what: impl Fn(&dyn Metrics)) {
+        self.config.observers.iter().for_each(|observer| what(&**observer));
+    }
+
     /// Changes a worker and tells the server if that changes the plugin's readiness.
     pub(crate) fn change(&self, key: WorkerKey, change: Change) -> bool {
         let there = self.with(|state| state.change(key, change));
+        if !self.config.observers.is_empty() {
+            let now =
+                self.read(|state| state.entry(key).map(|entry| (Arc::clone(&entry.worker), entry.status())));
+            if let Some((worker, status)) = now {
+                self.tell(|observer| observer.set_worker_status(worker.id(), status));
+            }
+        }
         self.publish();
         there
     }

@@ -122,7 +122,7 @@ impl View {
 
 impl Entry {
     /// How the worker is, from what the pool knows rather than from what the agent says.
-    fn status(&self) -> WorkerStatus {
+    pub(crate) fn status(&self) -> WorkerStatus {
         if self.held || self.draining {
             WorkerStatus::Draining
         } else if !self.open {

@@ -265,6 +265,7 @@ impl Bench {
             state: Arc::clone(&server) as Arc<dyn ServerState>,
             build: BuildInfo { version: "v9", sha: "", date: "" },
             metrics: Arc::clone(&metrics),
+            observers: Vec::new(),
         };
         set(&mut config);
         Self { pool: Pool::new(config), clock, server, metrics }

@@ -136,6 +136,23 @@ impl Gauge {
     }
 }
 
+/// Adds up spans of time; served in seconds.
+#[derive(Debug, Default)]
+pub struct SecondsCounter(AtomicU64);
+
+impl SecondsCounter {
+    /// Adds a span.
+    pub fn add(&self, span: Duration) {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        self.0.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// The sum.
+    pub fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// Upper bounds in seconds, fit for work that takes milliseconds or minutes (KD-30).
 pub const SECONDS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
@@ -188,6 +205,14 @@ impl Instrument for Counter {
 
     fn value(&self) -> SampleValue {
         SampleValue::Number(self.get() as f64)
+    }
+}
+
+impl Instrument for SecondsCounter {
+    const KIND: MetricKind = MetricKind::Counter;
+
+    fn value(&self) -> SampleValue {
+        SampleValue::Number(self.get().as_secs_f64())
     }
 }
 

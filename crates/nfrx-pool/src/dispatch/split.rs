@@ -283,7 +283,7 @@ impl Split {
     }
 
     fn note(&self, slot: &Slot, piece: &Piece, took: std::time::Duration, code: &'static str) {
-        slot.worker().note_end(took, Some(code));
+        self.record.chunk_ended(slot.worker(), piece.count, took, code);
         let worker_id = slot.worker().id();
         if let Some(observer) = self.job.observer() {
             let label = self.dispatch.want.label();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nfrx_spi::{
     CloseReason, Heartbeat, JoinRefused, Joined, Membership, Newcomer, Registration, StatusUpdate, Tunnel,
-    WorkerIntake, WorkerRef,
+    WorkerIntake, WorkerRef, WorkerStatus,
 };
 use subtle::ConstantTimeEq;
 
@@ -163,7 +163,10 @@ impl Membership for Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.inner.with(|state| state.leave(self.worker.key()));
+        let left = self.inner.with(|state| state.leave(self.worker.key()));
+        if left {
+            self.inner.tell(|observer| observer.set_worker_status(self.worker.id(), WorkerStatus::Gone));
+        }
         self.inner.publish();
     }
 }

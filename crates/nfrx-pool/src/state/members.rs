@@ -53,10 +53,12 @@ impl State {
     }
 
     /// Takes a worker out, unless it is gone already.
-    pub(crate) fn leave(&mut self, key: WorkerKey) {
-        if self.entry(key).is_some() {
+    pub(crate) fn leave(&mut self, key: WorkerKey) -> bool {
+        let there = self.entry(key).is_some();
+        if there {
             self.take_out(key.at);
         }
+        there
     }
 
     /// Applies a change, unless the worker is gone. Says whether it was there.

@@ -88,6 +88,23 @@ async fn ten_thousand_inputs_come_back_in_order_though_a_worker_is_killed() {
     assert!(prompt_tokens >= 10_000, "all workers' tokens are summed: {prompt_tokens}");
     // Nothing is left behind.
     relay.until(|llm| llm["server"]["jobs_inflight_total"] == 0).await;
+    let metrics = relay.ask(get("/metrics", Some(API_KEY))).await.text();
+    let value = |series: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_default();
+        line.trim().parse::<f64>().unwrap_or_default()
+    };
+    // Metrics contract §1: one request, its parts by worker, and nothing negative (KD-30).
+    let r = r#"ext="llm",plugin_type="worker",job_type="llm.embedding",label="demo""#;
+    assert_eq!(value(&format!("nfrx_request_completed_total{{{r},success=\"true\",error_code=\"\"}}")), 1.0);
+    assert_eq!(value(&format!("nfrx_request_size_total{{{r},size_kind=\"embeddings\"}}")), 10_000.0);
+    assert_eq!(value(&format!("nfrx_request_inflight{{{r}}}")), 0.0);
+    assert!(value(&format!("nfrx_request_chunk_size_total{{{r},worker_id=\"w1\",size_kind=\"embeddings\"}}")) > 3.0);
+    assert_eq!(value("nfrx_llm_model_embeddings_total{model=\"demo\"}"), 10_000.0);
+    assert!(value("nfrx_llm_worker_embeddings_total{worker_id=\"w100\"}") > 300.0);
+    assert!(value("nfrx_llm_worker_embedding_processing_seconds_total{worker_id=\"w100\"}") > 0.0);
+    // The killed worker's own series left with it.
+    assert!(!metrics.contains("nfrx_llm_worker_embeddings_total{worker_id=\"w50\"}"));
+    assert_eq!((value("nfrx_agent_jobs_total"), value("nfrx_agent_jobs_inflight")), (1.0, 0.0));
 }
 
 #[tokio::test(start_paused = true)]
