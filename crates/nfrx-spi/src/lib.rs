@@ -244,7 +244,7 @@
 //! | a part of the state | [`StateElement`], [`StateRegistry`] |
 //! | something that is scraped | [`Collector`], [`MetricsRegistry`], [`MetricsError`] |
 //! | what it is read as | [`metrics::MetricFamily`], [`metrics::MetricKind`], [`metrics::Sample`], [`metrics::SampleValue`] |
-//! | instruments, alone or one per label set, bounded | [`metrics::Counter`], [`metrics::Gauge`], [`metrics::Histogram`], [`metrics::Family`], [`metrics::Instrument`], [`metrics::SECONDS`] |
+//! | instruments, alone or one per label set, bounded | [`metrics::Counter`], [`metrics::SecondsCounter`], [`metrics::Gauge`], [`metrics::Histogram`], [`metrics::Family`], [`metrics::Instrument`], [`metrics::SECONDS`] |
 //! | what happens to workers, for whoever counts along | [`Metrics`], [`JobEnd`], [`TokenKind`] |
 //! | the state of MCP relays | [`McpState`], [`McpClientSnapshot`], [`McpSessionSnapshot`] |
 //!

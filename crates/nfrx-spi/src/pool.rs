@@ -1,10 +1,15 @@
 //! What the pool of a plugin's workers offers, and the scorer a plugin gives it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
 use serde::Serialize;
 
-use crate::WorkerRef;
+use crate::{Body, BodyError, CallError, WorkerRef};
 
 /// Says how well a worker that offers one label suits work that wants another.
 ///
@@ -37,18 +42,67 @@ pub trait Scheduler: Send + Sync + 'static {
 /// worker's answer has ended.
 pub struct PickedWorker {
     worker: Arc<dyn WorkerRef>,
-    _slot: Box<dyn Send>,
+    _slot: Box<dyn Send + Sync>,
 }
 
 impl PickedWorker {
     /// Joins a worker and the guard of its slot.
-    pub fn new(worker: Arc<dyn WorkerRef>, slot: impl Send + 'static) -> Self {
+    pub fn new(worker: Arc<dyn WorkerRef>, slot: impl Send + Sync + 'static) -> Self {
         Self { worker, _slot: Box::new(slot) }
     }
 
     /// The worker.
     pub fn worker(&self) -> &Arc<dyn WorkerRef> {
         &self.worker
+    }
+
+    /// Sends a request and gives the head of its answer, whose body holds the slot until it
+    /// has ended or is dropped. Without this a slot is free too early where an answer
+    /// streams on to a client after the handler has returned.
+    pub async fn call(self, request: Request<Body>) -> Result<Response<Body>, CallError> {
+        let (head, body) = self.worker.call(request).await?.into_parts();
+        let held = HeldBody { body, picked: Some(self) }.freed_if_whole();
+        Ok(Response::from_parts(head, Body::stream(held)))
+    }
+}
+
+/// An answer's body that holds its worker's slot.
+struct HeldBody {
+    body: Body,
+    picked: Option<PickedWorker>,
+}
+
+impl HeldBody {
+    /// Many readers don't ask once more when they know the end.
+    fn freed_if_whole(mut self) -> Self {
+        if self.body.is_end_stream() {
+            self.picked = None;
+        }
+        self
+    }
+}
+
+impl http_body::Body for HeldBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            self.picked = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

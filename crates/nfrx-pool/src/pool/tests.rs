@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use nfrx_spi::{
     CloseReason, JoinRefused, Joined, PluginStatus, Scheduler, StatusUpdate, WorkerRef, WorkerRegistry,
 };
 
 use super::*;
-use crate::testing::{Bench, FakeTunnel, newcomer, poll};
+use crate::testing::{Bench, FakeTunnel, Piece, Reply, newcomer, poll};
 use crate::{AnyScorer, Takeover};
 
 /// A pool from a notation: `name: model+model busy/slots; …`. Slots that are busy, and
@@ -523,4 +524,24 @@ fn the_scheduler_of_the_spi_frees_its_slot() {
     assert_eq!(bench.pool.pick_worker("x").err(), Some(nfrx_spi::PickError::UnknownLabel));
     drop(picked);
     assert_eq!(bench.pool.in_flight("a"), 0);
+}
+
+#[test]
+fn a_picked_workers_answer_holds_its_slot_to_the_end() {
+    let bench = Bench::new();
+    let (_a, tunnel) = bench.join("a", &["phi"], 1);
+    for pieces in [vec![Piece::Bytes("one"), Piece::Bytes("two")], vec![Piece::Bytes("one"), Piece::Hangs]] {
+        let whole = pieces.len() == 2 && !matches!(pieces[1], Piece::Hangs);
+        tunnel.will(Reply::Answers(200, pieces));
+        let picked = bench.pool.pick_worker("phi").unwrap();
+        let mut call = Box::pin(picked.call(http::Request::new(nfrx_spi::Body::empty())));
+        let Poll::Ready(Ok(mut answer)) = poll(&mut call) else { panic!("the worker answers") };
+        // Seen to fail: when the slot ends with the call.
+        assert_eq!(bench.pool.in_flight("a"), 1);
+        let mut next = || poll(&mut answer.body_mut().frame()).is_ready();
+        assert!(next());
+        assert_eq!((next(), bench.pool.in_flight("a")), (whole, u32::from(!whole)));
+        drop(answer);
+        assert_eq!(bench.pool.in_flight("a"), 0);
+    }
 }
