@@ -1,4 +1,4 @@
-//! A whole relay in one process: a server with the llm plugin, agents that dial it, and a
+//! A whole relay in one process: a server with plugins, agents that dial it, and a
 //! simulated backend behind each.
 //!
 //! Every connection is a [`pipe`](crate::pipe), so a paused clock pauses all of it, and
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use nfrx_asr::AsrFactory;
+use nfrx_docling::DoclingFactory;
 use nfrx_llm::LlmFactory;
 use nfrx_server::{Server, ServerConfig};
 use nfrx_spi::{PluginFactory, PluginOptions, Secret};
@@ -24,7 +26,7 @@ use tokio::task::JoinSet;
 use crate::http::{Answer, HttpClient, get};
 use crate::pipe::{PipeControl, PipeOptions, pipe};
 
-pub use agent::{AgentPlan, TestAgent};
+pub use agent::{AgentPlan, Kind, TestAgent};
 pub use backend::Backend;
 pub use entrance::Entrance;
 
@@ -54,14 +56,20 @@ pub fn config(llm: &[(&str, &str)]) -> ServerConfig {
     let mut config = ServerConfig::local();
     config.login.api.key = Some(Secret::new(API_KEY));
     config.login.workers.key = Some(Secret::new(WORKER_KEY));
-    let values = llm.iter().map(|(id, value)| ((*id).to_owned(), (*value).to_owned()));
-    let options = PluginOptions::new(LlmFactory.descriptor().args, values.collect());
-    config.plugin_options.insert("llm".to_owned(), options);
+    set_options(&mut config, &LlmFactory, llm);
     config
 }
 
+/// Sets options of a plugin.
+pub fn set_options(config: &mut ServerConfig, plugin: &dyn PluginFactory, values: &[(&str, &str)]) {
+    let values = values.iter().map(|(id, value)| ((*id).to_owned(), (*value).to_owned()));
+    let descriptor = plugin.descriptor();
+    let options = PluginOptions::new(descriptor.args, values.collect());
+    config.plugin_options.insert(descriptor.id.to_owned(), options);
+}
+
 fn plugins() -> Vec<Box<dyn PluginFactory>> {
-    vec![Box::new(LlmFactory)]
+    vec![Box::new(LlmFactory), Box::new(AsrFactory), Box::new(DoclingFactory)]
 }
 
 impl Relay {
@@ -138,13 +146,22 @@ impl Relay {
 
     /// Waits until the llm part of the state is as `reached` wants it. Looks twice a
     /// second: the server takes no newer snapshot.
-    pub async fn until(&self, mut reached: impl FnMut(&serde_json::Value) -> bool) -> serde_json::Value {
+    pub async fn until(&self, reached: impl FnMut(&serde_json::Value) -> bool) -> serde_json::Value {
+        self.until_in("llm", reached).await
+    }
+
+    /// The same with the part of another plugin.
+    pub async fn until_in(
+        &self,
+        plugin: &str,
+        mut reached: impl FnMut(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
         patiently(async {
             loop {
                 let mut state = self.ask(get("/api/state", Some(API_KEY))).await.json();
-                let llm = state["plugins"]["llm"].take();
-                if reached(&llm) {
-                    return llm;
+                let part = state["plugins"][plugin].take();
+                if reached(&part) {
+                    return part;
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }

@@ -4,7 +4,10 @@
 //! Pipes and a paused clock: times are exact, and a run is like the one before.
 
 mod ask;
+mod asr;
 mod cancel;
+mod docling;
+mod form;
 mod idle;
 mod leaving;
 mod lost;
@@ -13,3 +16,4 @@ mod refused;
 mod slow;
 mod sockets;
 mod takeover;
+mod upload;
