@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::http::{Answer, HttpClient, get};
-use crate::pipe::{PipeControl, PipeOptions, pipe};
+use crate::pipe::{PipeControl, PipeEnd, PipeOptions, pipe};
 
 pub use agent::{AgentPlan, Kind, TestAgent};
 pub use backend::Backend;
@@ -133,9 +133,15 @@ impl Relay {
 
     /// A client at `peer` over such a pipe; the server is at its right end.
     pub async fn client_over(&self, options: PipeOptions, peer: &str) -> (HttpClient, PipeControl) {
+        let (ours, control) = self.dial(options, peer);
+        (HttpClient::over(ours).await.expect("nothing is sent yet"), control)
+    }
+
+    /// A bare connection, for clients that no library would let misbehave.
+    pub fn dial(&self, options: PipeOptions, peer: &str) -> (PipeEnd, PipeControl) {
         let (ours, theirs, control) = pipe(options);
         assert!(self.entrance.enter(theirs, peer, control.clone()), "the server is there");
-        (HttpClient::over(ours).await.expect("nothing is sent yet"), control)
+        (ours, control)
     }
 
     /// Asks once, from this machine, on a connection of its own.
