@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -12,9 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// A request's body, whole or streaming.
+type SentBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
 /// A connection to a server. Dropping it hangs up, in whatever phase.
 pub struct HttpClient {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<SentBody>,
     _connection: JoinSet<()>,
 }
 
@@ -71,8 +75,17 @@ impl HttpClient {
 
     /// Sends a request and gives the head of its answer; the body streams.
     pub async fn send(&mut self, request: Request<Bytes>) -> hyper::Result<Streaming> {
+        self.upload(request.map(Full::new)).await
+    }
+
+    /// The same with a body that streams. An answer may come before all of it was sent.
+    pub async fn upload<B>(&mut self, request: Request<B>) -> hyper::Result<Streaming>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
         self.sender.ready().await?;
-        self.sender.send_request(request.map(Full::new)).await
+        self.sender.send_request(request.map(|body| body.map_err(Into::into).boxed_unsync())).await
     }
 
     /// Sends a request and reads the whole answer.

@@ -1,4 +1,4 @@
-//! A whole relay in one process: a server with the llm plugin, agents that dial it, and a
+//! A whole relay in one process: a server with plugins, agents that dial it, and a
 //! simulated backend behind each. A plugin from elsewhere is tested the same way: a server
 //! with other plugins ([`Relay::with`]), and agents of their own that dial through
 //! [`Dialer`].
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use nfrx_asr::AsrFactory;
+use nfrx_docling::DoclingFactory;
 use nfrx_llm::LlmFactory;
 use nfrx_server::{Server, ServerConfig};
 use nfrx_spi::{PluginFactory, PluginOptions, Secret};
@@ -25,9 +27,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::http::{Answer, HttpClient, get};
-use crate::pipe::{PipeControl, PipeOptions, pipe};
+use crate::pipe::{PipeControl, PipeEnd, PipeOptions, pipe};
 
-pub use agent::{AgentPlan, TestAgent};
+pub use agent::{AgentPlan, Kind, TestAgent};
 pub use backend::Backend;
 pub use dialer::{Carrier, Dialer};
 pub use entrance::Entrance;
@@ -58,14 +60,20 @@ pub fn config(llm: &[(&str, &str)]) -> ServerConfig {
     let mut config = ServerConfig::local();
     config.login.api.key = Some(Secret::new(API_KEY));
     config.login.workers.key = Some(Secret::new(WORKER_KEY));
-    let values = llm.iter().map(|(id, value)| ((*id).to_owned(), (*value).to_owned()));
-    let options = PluginOptions::new(LlmFactory.descriptor().args, values.collect());
-    config.plugin_options.insert("llm".to_owned(), options);
+    set_options(&mut config, &LlmFactory, llm);
     config
 }
 
+/// Sets options of a plugin.
+pub fn set_options(config: &mut ServerConfig, plugin: &dyn PluginFactory, values: &[(&str, &str)]) {
+    let values = values.iter().map(|(id, value)| ((*id).to_owned(), (*value).to_owned()));
+    let descriptor = plugin.descriptor();
+    let options = PluginOptions::new(descriptor.args, values.collect());
+    config.plugin_options.insert(descriptor.id.to_owned(), options);
+}
+
 fn plugins() -> Vec<Box<dyn PluginFactory>> {
-    vec![Box::new(LlmFactory)]
+    vec![Box::new(LlmFactory), Box::new(AsrFactory), Box::new(DoclingFactory)]
 }
 
 impl Relay {
@@ -134,9 +142,15 @@ impl Relay {
 
     /// A client at `peer` over such a pipe; the server is at its right end.
     pub async fn client_over(&self, options: PipeOptions, peer: &str) -> (HttpClient, PipeControl) {
+        let (ours, control) = self.dial(options, peer);
+        (HttpClient::over(ours).await.expect("nothing is sent yet"), control)
+    }
+
+    /// A bare connection, for clients that no library would let misbehave.
+    pub fn dial(&self, options: PipeOptions, peer: &str) -> (PipeEnd, PipeControl) {
         let (ours, theirs, control) = pipe(options);
         assert!(self.entrance.enter(theirs, peer, control.clone()), "the server is there");
-        (HttpClient::over(ours).await.expect("nothing is sent yet"), control)
+        (ours, control)
     }
 
     /// Asks once, from this machine, on a connection of its own.

@@ -32,7 +32,7 @@ pub use agent::{AgentService, Identity, Offer};
 pub use counters::TunnelCounters;
 pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
 pub use headers::{STREAM_HINT, strip_connection_headers};
-pub use limits::STREAMS_MAX;
+pub use limits::{STREAM_WINDOW, STREAMS_MAX};
 pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
 pub use passing::{
     mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,

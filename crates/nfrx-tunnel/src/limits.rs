@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(crate) const FRAME_BYTES: u32 = 64 * 1024;
 
 /// What one stream may hold unread; it is also the bound of our own buffer per stream.
-pub(crate) const STREAM_WINDOW: u32 = 512 * 1024;
+pub const STREAM_WINDOW: u32 = 512 * 1024;
 
 /// Streams at once in a tunnel, beside the control stream. Slots keep requests below it.
 pub const STREAMS_MAX: u32 = 256;

@@ -21,6 +21,9 @@ use super::spool::{Spool, SpoolError, SpoolFile, SpoolReader};
 /// What is held in memory of an upload whose model is not known yet.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
+/// A form that ends like that is not passed on as a whole one.
+const UNENDED: FormError = FormError::Malformed("it ends before its last boundary");
+
 /// When to come back if there is no room for an upload.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -86,6 +89,12 @@ pub(super) struct Fault(Arc<OnceLock<FormError>>);
 impl Fault {
     pub(super) fn error(&self) -> Option<FormError> {
         self.0.get().copied()
+    }
+
+    fn note(&self, error: FormError) -> BodyError {
+        // Only the first one is set, and it is the one that broke the upload.
+        let _ = self.0.set(error);
+        BodyError::Aborted
     }
 }
 
@@ -209,16 +218,15 @@ impl Source {
             Self::Client { rest, scanner, fault } => (rest, scanner, fault),
         };
         loop {
-            let Some(frame) = ready!(Pin::new(&mut *rest).poll_frame(cx)) else { return Poll::Ready(None) };
+            let Some(frame) = ready!(Pin::new(&mut *rest).poll_frame(cx)) else {
+                let end = if scanner.is_over() { Ok(()) } else { Err(UNENDED) };
+                return Poll::Ready(end.err().map(|error| Err(fault.note(error))));
+            };
             // A form has no trailers; hyper gives what a client sends there all the same.
             let Ok(data) = frame?.into_data() else { continue };
             return Poll::Ready(Some(match scanner.scan(&data) {
                 Ok(()) => Ok(data),
-                Err(error) => {
-                    // Only the first one is set, and it is the one that broke the upload.
-                    let _ = fault.0.set(error);
-                    Err(BodyError::Aborted)
-                }
+                Err(error) => Err(fault.note(error)),
             }));
         }
     }
@@ -240,7 +248,8 @@ impl http_body::Body for Passing {
 
     fn is_end_stream(&self) -> bool {
         let over = match &self.source {
-            Source::Client { rest, .. } => rest.is_end_stream(),
+            // Also one that ends like that is polled, to be judged.
+            Source::Client { rest, scanner, .. } => rest.is_end_stream() && scanner.is_over(),
             Source::Spool(reader) => reader.left() == 0,
         };
         over && self.held.is_empty()

@@ -1,11 +1,14 @@
 //! An agent under test: started from a plan, watched, stopped or killed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nfrx_agent::client::BackendClient;
-use nfrx_agent::{Agent, AgentConfig, AgentStatus, StatusBoard};
-use nfrx_llm::agent::{LlmConfig, agent_with, llm_agent_specs};
+use nfrx_agent::{Agent, AgentConfig, AgentError, AgentStatus, BaseUrl, StatusBoard};
+use nfrx_asr::agent::{AsrConfig, asr_agent_specs};
+use nfrx_docling::agent::{DoclingConfig, docling_agent_specs};
+use nfrx_llm::agent::{LlmConfig, llm_agent_specs};
 use nfrx_sim::{SimConfig, SimHandle};
 use nfrx_spi::{PluginOptions, Secret};
 use nfrx_tunnel::LinkError;
@@ -15,9 +18,22 @@ use tokio::task::JoinSet;
 use super::{Backend, Carrier, Dialer, Entrance, WORKER_KEY, patiently};
 use crate::pipe::{PipeControl, PipeOptions};
 
+/// What kind of backend an agent fronts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A language model runtime.
+    Llm,
+    /// A speech recogniser.
+    Asr,
+    /// A document converter.
+    Docling,
+}
+
 /// What an agent is to be.
 #[derive(Debug, Clone)]
 pub struct AgentPlan {
+    /// What it fronts.
+    pub kind: Kind,
     /// The id to register with.
     pub id: String,
     /// Requests at once.
@@ -41,9 +57,15 @@ pub struct AgentPlan {
 }
 
 impl AgentPlan {
-    /// An agent with the right key that dials again, before a quick backend.
+    /// An agent with the right key that dials again, before a quick language model.
     pub fn new(id: &str, max_concurrency: u32) -> Self {
+        Self::of(Kind::Llm, id, max_concurrency)
+    }
+
+    /// The same before a backend of any kind.
+    pub fn of(kind: Kind, id: &str, max_concurrency: u32) -> Self {
         Self {
+            kind,
             id: id.to_owned(),
             max_concurrency,
             embedding_batch_size: 0,
@@ -61,13 +83,12 @@ impl AgentPlan {
     pub fn start(self, entrance: &Entrance) -> TestAgent {
         let backend = Backend::new(self.sim, self.pipes);
         let dials = Dialer::new(entrance, self.tunnel).carrying(self.carrier);
-        let batch = ("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string());
-        let llm = PluginOptions::new(llm_agent_specs(), [batch].into());
-        let llm = LlmConfig::from_options(&llm).expect("defaults are valid");
-        let client =
-            BackendClient::with_connector(llm.base.clone(), Arc::new(backend.clone()), self.request_timeout);
+        let client = |base: &BaseUrl| {
+            let connector = Arc::new(backend.clone());
+            BackendClient::with_connector(base.clone(), connector, self.request_timeout).map_err(Into::into)
+        };
         let config = AgentConfig {
-            server_url: "ws://localhost/api/llm/connect".to_owned(),
+            server_url: format!("ws://localhost/api/{}/connect", self.kind.plugin()),
             client_key: self.key.map(Secret::new),
             worker_id: self.id.clone(),
             worker_name: self.id,
@@ -76,8 +97,9 @@ impl AgentPlan {
             drain_timeout: None,
             reconnect: self.reconnect,
         };
-        let agent = agent_with(config, &llm, client.expect("a valid address"));
-        let agent = agent.expect("a valid address").with_connect(Arc::new(dials.clone()));
+        let batch = [("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string())];
+        let agent = self.kind.agent(config, batch.into(), client).expect("a valid address");
+        let agent = agent.with_connect(Arc::new(dials.clone()));
         TestAgent::run(agent, backend, dials)
     }
 
@@ -86,6 +108,43 @@ impl AgentPlan {
         let agent = self.start(entrance);
         agent.connected().await;
         agent
+    }
+}
+
+impl Kind {
+    /// The id of the plugin that takes its workers.
+    pub fn plugin(self) -> &'static str {
+        match self {
+            Self::Llm => "llm",
+            Self::Asr => "asr",
+            Self::Docling => "docling",
+        }
+    }
+
+    /// An agent with the defaults of its kind; `llm` are options of language models.
+    fn agent(
+        self,
+        config: AgentConfig,
+        llm: BTreeMap<String, String>,
+        client: impl FnOnce(&BaseUrl) -> Result<BackendClient, AgentError>,
+    ) -> Result<Agent, AgentError> {
+        let options = |specs| PluginOptions::new(specs, [].into());
+        match self {
+            Self::Llm => {
+                let llm = PluginOptions::new(llm_agent_specs(), llm);
+                let llm = LlmConfig::from_options(&llm).expect("valid options");
+                nfrx_llm::agent::agent_with(config, &llm, client(&llm.base)?)
+            }
+            Self::Asr => {
+                let asr = AsrConfig::from_options(&options(asr_agent_specs())).expect("defaults are valid");
+                nfrx_asr::agent::agent_with(config, &asr, client(&asr.base)?)
+            }
+            Self::Docling => {
+                let docling = DoclingConfig::from_options(&options(docling_agent_specs()));
+                let docling = docling.expect("defaults are valid");
+                nfrx_docling::agent::agent_with(config, &docling, client(&docling.base)?)
+            }
+        }
     }
 }
 

@@ -54,6 +54,14 @@ pub(crate) async fn rest(body: &mut Incoming) -> (String, bool) {
     }
 }
 
+/// Whether an answer came whole. A small one that breaks off may take its head with it.
+pub(crate) async fn comes_whole(client: &mut HttpClient, request: Request<Bytes>) -> bool {
+    match patiently(client.send(request)).await {
+        Ok(answer) => rest(&mut answer.into_body()).await.1,
+        Err(_) => false,
+    }
+}
+
 /// The longest time between two pieces of a stream, read to its clean end.
 pub(crate) async fn longest_gap(mut body: Incoming) -> Duration {
     let mut last = Instant::now();

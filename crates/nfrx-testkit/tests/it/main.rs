@@ -6,11 +6,15 @@
 #![expect(clippy::duplicate_mod, reason = "some files are compiled once for each carrier: see `over`")]
 
 mod ask;
+mod asr;
 mod contract;
+mod docling;
+mod form;
 mod refused;
 mod slow;
 mod sockets;
 mod takeover;
+mod upload;
 
 /// What must be the same whatever carries the tunnel: the files in `both` are compiled once
 /// for each carrier, and ask the module around them for their agents.
