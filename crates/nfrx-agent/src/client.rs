@@ -99,6 +99,12 @@ impl BackendClient {
         }))
     }
 
+    /// Whether a connection can be made, TLS included. Nothing is said on it.
+    pub async fn reach(&self) -> Result<(), ClientError> {
+        self.sweep();
+        self.shared.open().await.map(drop)
+    }
+
     /// Sends a request and gives the head of the answer; the body streams.
     ///
     /// The URI's path and query are the request's target as they are: the caller has
