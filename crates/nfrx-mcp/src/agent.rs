@@ -46,7 +46,11 @@ pub fn agent(config: AgentConfig, mcp: McpConfig) -> Result<Agent, AgentError> {
 }
 
 /// The same with a client of the caller's, as tests have it.
-pub fn agent_with(config: AgentConfig, mcp: McpConfig, client: BackendClient) -> Result<Agent, AgentError> {
+pub fn agent_with(
+    mut config: AgentConfig,
+    mcp: McpConfig,
+    client: BackendClient,
+) -> Result<Agent, AgentError> {
     let settings = HttpSettings {
         head_max: config.request_timeout,
         allow_streaming: mcp.allow_streaming,
@@ -62,6 +66,10 @@ pub fn agent_with(config: AgentConfig, mcp: McpConfig, client: BackendClient) ->
         pass_authorization: mcp.pass_authorization,
         below: mcp.below,
     };
+    if mcp.replicas {
+        // The public id is shared; the agents are not the same one.
+        config.worker_id = format!("{}~{:08x}", config.worker_id, fastrand::u32(..));
+    }
     let max_concurrency = config.max_concurrency;
     let start = move |drain: &nfrx_runtime::Drain, status: &nfrx_agent::StatusBoard| {
         let (service, offers) = McpService::new(drain.watch(), status.clone(), max_concurrency);

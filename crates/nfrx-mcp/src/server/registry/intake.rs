@@ -52,9 +52,11 @@ impl Registry {
                 McpOffer::default()
             }
         };
+        // A key is bound to the ids by which clients come; the agent's own is known to nobody
+        // else, unless it is one of them.
         let allows = |id: &str| is_public_id(id) && caller.scopes.allows_worker(id);
-        let ids = offer.servers.iter().map(|server| server.id.as_str());
-        if let Some(refused) = [&*worker_id].into_iter().chain(ids).find(|id| !allows(id)) {
+        let refused = offer.servers.iter().map(|server| server.id.as_str()).find(|id| !allows(id));
+        if let Some(refused) = refused.or((!is_public_id(&worker_id)).then_some(&*worker_id)) {
             return Err(JoinRefused::IdNotAllowed { worker_id: refused.to_owned() });
         }
         let mut state = self.lock();
