@@ -48,7 +48,6 @@ async fn a_request_waits_some_seconds_for_an_agent_that_is_away() {
     assert_eq!((answer.status().as_u16(), fake.seen().len()), (200, 1));
 }
 
-// Seen to fail: when a call is sent again to the agent that comes back.
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_agent_is_killed_is_answered_at_once_and_never_sent_again() {
     let fake = Fake::new(|_| Reply::Never);

@@ -46,7 +46,7 @@ async fn a_request_arrives_as_it_was_sent() {
     assert_eq!(seen.headers["host"], "10.0.0.5:7777");
 }
 
-// Seen to fail: with each name taken out of the lists of both halves.
+// Seen to fail: with `cookie` taken out of the lists of both halves.
 #[tokio::test(start_paused = true)]
 async fn no_secret_and_nothing_of_a_connection_arrives() {
     let fake = Fake::plain();
@@ -129,7 +129,6 @@ async fn an_answer_speaks_not_for_the_relays_address() {
     assert_eq!((header(&answer, "mcp-session-id"), header(&answer, "x-request-id")), ("s-1", "mine"));
 }
 
-// Seen to fail: with the head held back until a first byte.
 #[tokio::test(start_paused = true)]
 async fn a_head_comes_before_any_byte_of_its_body_and_each_piece_as_it_is_sent() {
     let (reply, feed) = Reply::fed(200, &[("content-type", "application/x-odd")]);
