@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use nfrx_runtime::{Drain, build_info};
 use nfrx_spi::Heartbeat;
 use nfrx_tunnel::{
-    Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer, ServerUrl, TcpConnect,
-    keep_connected,
+    AgentService, Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer,
+    ServerUrl, TcpConnect, keep_connected,
 };
 use tokio::sync::watch;
 use tracing::warn;
@@ -49,10 +49,28 @@ pub enum AgentError {
     Backend(#[from] ClientError),
 }
 
+/// What stands behind the tunnel of an agent that brings its own.
+pub struct ServiceParts {
+    /// Answers the requests.
+    pub service: Arc<dyn AgentService>,
+    /// What is offered; changes are sent as they come.
+    pub offers: watch::Receiver<Offer>,
+}
+
+/// Starts a service: its tasks are spawned through the drain, which cuts them at the end,
+/// and it notes on the board what its operator should know.
+pub type StartService = Box<dyn FnOnce(&Drain, &StatusBoard) -> ServiceParts + Send>;
+
+/// What an agent fronts.
+enum Front {
+    Backend(AgentParts),
+    Service(StartService),
+}
+
 /// One agent in front of one backend.
 pub struct Agent {
     config: AgentConfig,
-    parts: AgentParts,
+    front: Front,
     url: ServerUrl,
     connect: Arc<dyn Connect>,
     status: StatusBoard,
@@ -61,6 +79,16 @@ pub struct Agent {
 impl Agent {
     /// Nothing is probed or dialed before [`Agent::run`].
     pub fn new(config: AgentConfig, parts: AgentParts) -> Result<Self, DialError> {
+        Self::with_front(config, Front::Backend(parts))
+    }
+
+    /// An agent whose service is not a proxy before one HTTP backend, and which says by
+    /// itself what it offers.
+    pub fn of_service(config: AgentConfig, start: StartService) -> Result<Self, DialError> {
+        Self::with_front(config, Front::Service(start))
+    }
+
+    fn with_front(config: AgentConfig, front: Front) -> Result<Self, DialError> {
         let url = ServerUrl::parse(&config.server_url)?;
         let connect = Arc::new(TcpConnect::new(&url, None)?);
         let status = StatusBoard::new();
@@ -69,7 +97,7 @@ impl Agent {
             status.worker_name.clone_from(&config.worker_name);
             build_info().version.clone_into(&mut status.version);
         });
-        Ok(Self { config, parts, url, connect, status })
+        Ok(Self { config, front, url, connect, status })
     }
 
     /// Dials by other means, as tests do.
@@ -87,32 +115,20 @@ impl Agent {
     /// nothing new and ends when what runs has ended, or the drain timeout is over.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), LinkError> {
         let drain = Drain::new();
-        let (offer, offers) = watch::channel(Offer::default());
         let monitor = HostMonitor::new();
         let heartbeat = Arc::new(noting(monitor.heartbeats(), self.status.clone()));
         drain.spawn("host monitor", monitor.run());
-        let prober = self.prober(offer, &drain);
         let mut stop = pin!(stop);
-        // The first registration says what is there, not that nothing is known yet.
-        let ready = tokio::select! {
-            ready = prober.once() => ready,
+        let started = tokio::select! {
+            started = start(self.front, &self.config, &drain, &self.status) => started,
             () = stop.as_mut() => {
                 drain.cut();
                 drain.finish(None).await;
                 return Ok(());
             }
         };
-        drain.spawn("prober", prober.run(ready));
         let (state, states) = watch::channel(LinkState::Connecting);
         drain.spawn("link state", follow(states, self.status.clone()));
-        let proxy = BackendProxy::new(ProxyParts {
-            client: self.parts.client,
-            key: self.parts.key,
-            allowed: self.parts.allowed,
-            ceiling: Ceiling::new(self.config.max_concurrency as usize),
-            status: self.status.clone(),
-            drain: drain.watch(),
-        });
         let link = LinkConfig {
             url: self.url,
             connect: self.connect,
@@ -120,7 +136,7 @@ impl Agent {
             identity: identity(&self.config.worker_id, &self.config.worker_name),
             reconnect: self.config.reconnect,
         };
-        let service = Arc::new(proxy);
+        let ServiceParts { service, offers } = started;
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
         let mut link = pin!(keep_connected(link, parts));
         let result = tokio::select! {
@@ -140,19 +156,37 @@ impl Agent {
         drain.finish(None).await;
         result
     }
+}
 
-    fn prober(&self, offer: watch::Sender<Offer>, drain: &Drain) -> Prober {
-        Prober {
-            backend: Arc::clone(&self.parts.backend),
-            interval: self.parts.poll_interval,
-            timeout: self.config.request_timeout.map_or(PROBE_MAX, |limit| limit.min(PROBE_MAX)),
-            max_concurrency: self.config.max_concurrency,
-            host_facts: host_facts(),
-            offer,
-            status: self.status.clone(),
-            drain: drain.watch(),
-        }
-    }
+/// Starts what is fronted. A backend is probed once before: the first registration says
+/// what is there, not that nothing is known yet.
+async fn start(front: Front, config: &AgentConfig, drain: &Drain, status: &StatusBoard) -> ServiceParts {
+    let parts = match front {
+        Front::Service(start) => return start(drain, status),
+        Front::Backend(parts) => parts,
+    };
+    let (offer, offers) = watch::channel(Offer::default());
+    let prober = Prober {
+        backend: parts.backend,
+        interval: parts.poll_interval,
+        timeout: config.request_timeout.map_or(PROBE_MAX, |limit| limit.min(PROBE_MAX)),
+        max_concurrency: config.max_concurrency,
+        host_facts: host_facts(),
+        offer,
+        status: status.clone(),
+        drain: drain.watch(),
+    };
+    let ready = prober.once().await;
+    drain.spawn("prober", prober.run(ready));
+    let proxy = BackendProxy::new(ProxyParts {
+        client: parts.client,
+        key: parts.key,
+        allowed: parts.allowed,
+        ceiling: Ceiling::new(config.max_concurrency as usize),
+        status: status.clone(),
+        drain: drain.watch(),
+    });
+    ServiceParts { service: Arc::new(proxy), offers }
 }
 
 /// Notes when a heartbeat was taken last.

@@ -37,6 +37,16 @@ use crate::BaseUrl;
 /// A backend that does not accept a connection within this time can't be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a backend may be silent about one request; `None` for ever. An upload that
+/// moves is no silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Silence {
+    /// Before the head of its answer.
+    pub head: Option<Duration>,
+    /// Between two reads of its answer's body.
+    pub body: Option<Duration>,
+}
+
 /// Speaks HTTP/1.1 to one backend. Clones share its connections.
 #[derive(Clone)]
 pub struct BackendClient {
@@ -75,28 +85,57 @@ impl BackendClient {
         &self.shared.base
     }
 
+    /// Sends a request and gives the head of the answer; the body streams. Redirects are
+    /// answers like any other.
+    ///
+    /// The URI's path and query are the request's target as they are; `Host` and the
+    /// framing headers are set here. Dropping the future, or the body before its end,
+    /// closes the connection.
+    pub async fn ask(&self, request: Request<Body>, silence: Silence) -> Result<Response<Body>, ClientError> {
+        let answer = self.exchange_once(request, silence).await?;
+        Ok(answer.map(|body| match http_body::Body::is_end_stream(&body) {
+            true => Body::empty(),
+            false => Body::stream(body),
+        }))
+    }
+
+    /// Whether a connection can be made, TLS included. Nothing is said on it.
+    pub async fn reach(&self) -> Result<(), ClientError> {
+        self.sweep();
+        self.shared.open().await.map(drop)
+    }
+
     /// Sends a request and gives the head of the answer; the body streams.
     ///
     /// The URI's path and query are the request's target as they are: the caller has
     /// joined them to the base. `Host` and the framing headers are set here.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<AnswerBody>, ClientError> {
+        let limit = self.shared.idle_limit;
+        self.exchange_once(request, Silence { head: limit, body: limit }).await
+    }
+
+    async fn exchange_once(
+        &self,
+        request: Request<Body>,
+        silence: Silence,
+    ) -> Result<Response<AnswerBody>, ClientError> {
         let shared = &self.shared;
         let progress = Arc::new(Progress::new());
         let mut request = shared.prepare(request, &progress)?;
-        let mut timer = IdleTimer::new(shared.idle_limit);
+        let mut timer = IdleTimer::new(silence.head);
         if let Some(live) = shared.pool.take() {
             match Self::exchange(live, request, &progress, &mut timer).await {
                 // The backend closed the kept connection in the meantime. Nothing of the
                 // request was written, so that a fresh connection is no second try.
                 Exchange::Unsent(unsent) => request = *unsent,
-                Exchange::Answered(answer) => return Ok(shared.answer(answer, timer, progress)),
+                Exchange::Answered(answer) => return Ok(shared.answer(answer, silence, progress)),
                 Exchange::Failed(error) => return Err(error),
             }
         }
         let live = shared.open().await?;
         timer.touch();
         match Self::exchange(live, request, &progress, &mut timer).await {
-            Exchange::Answered(answer) => Ok(shared.answer(answer, timer, progress)),
+            Exchange::Answered(answer) => Ok(shared.answer(answer, silence, progress)),
             Exchange::Unsent(_) => Err(ClientError::Broken),
             Exchange::Failed(error) => Err(error),
         }
@@ -166,9 +205,10 @@ impl Shared {
     fn answer(
         &self,
         (live, head): Answered,
-        timer: IdleTimer,
+        silence: Silence,
         progress: Arc<Progress>,
     ) -> Response<AnswerBody> {
+        let timer = IdleTimer::new(silence.body);
         head.map(|incoming| AnswerBody::new(live, incoming, timer, progress, Arc::clone(&self.pool)))
     }
 }

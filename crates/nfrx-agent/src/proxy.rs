@@ -20,7 +20,7 @@ use nfrx_spi::{Body, BodyError, BoxFuture, CallError};
 use nfrx_tunnel::AgentService;
 use tracing::debug;
 
-pub use allow::AllowList;
+pub use allow::{AllowList, is_plain_path};
 pub use ceiling::Ceiling;
 
 use ceiling::CeilingGuard;

@@ -124,14 +124,15 @@ impl StatusBoard {
     }
 
     /// Counts a request at the backend until the guard is dropped.
-    pub(crate) fn job(&self) -> JobGuard {
+    pub fn job(&self) -> JobGuard {
         self.update(|status| status.current_jobs += 1);
         JobGuard { board: self.clone() }
     }
 }
 
 /// One request at the backend.
-pub(crate) struct JobGuard {
+#[derive(Debug)]
+pub struct JobGuard {
     board: StatusBoard,
 }
 

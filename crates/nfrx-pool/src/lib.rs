@@ -30,10 +30,11 @@ pub use config::{PoolConfig, Takeover};
 pub use dispatch::{
     Admission, Dispatch, DispatchError, Limits, Observer, QueueEnd, Queued, Sent, Spread, Work,
 };
-pub use metrics::{RequestMetrics, Usage};
+pub use metrics::{RequestKind, RequestMetrics, RequestTally, Usage};
 pub use pool::Pool;
 pub use scorer::{AliasScorer, AnyScorer, alias_key};
 pub use slot::Slot;
+pub use snapshot::rfc3339;
 pub use state::TakeError;
 pub use waiting::Waiting;
 pub use want::Want;

@@ -11,6 +11,10 @@ use std::time::Duration;
 use nfrx_spi::metrics::{Counter, Family, Gauge, Histogram, Instrument, MetricFamily, SECONDS, Sample};
 use nfrx_spi::{Collector, MetricsError, MetricsRegistry};
 
+mod tally;
+
+pub use tally::{RequestKind, RequestTally};
+
 /// How many label sets a family keeps.
 const SERIES_MAX: usize = 4096;
 
@@ -179,8 +183,13 @@ impl RequestMetrics {
         self.retries.with([ext, reason]).inc();
     }
 
-    /// The instruments for requests of one kind and label.
+    /// The instruments for requests of a pool, of one kind and label.
     pub(crate) fn series(&self, ext: &'static str, job_type: &'static str, label: &str) -> Arc<Series> {
+        self.series_of(RequestKind { ext, plugin_type: "worker", job_type }, label)
+    }
+
+    fn series_of(&self, kind: RequestKind, label: &str) -> Arc<Series> {
+        let RequestKind { ext, job_type, .. } = kind;
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(series) = known.get(&(ext, job_type)).and_then(|labels| labels.get(label)) {
             return Arc::clone(series);
@@ -189,18 +198,17 @@ impl RequestMetrics {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let labels = known.entry((ext, job_type)).or_default();
         let label = if labels.len() < SERIES_MAX { label } else { "other" };
-        let made =
-            labels.entry(label.to_owned()).or_insert_with(|| Arc::new(self.make(ext, job_type, label)));
+        let made = labels.entry(label.to_owned()).or_insert_with(|| Arc::new(self.make(kind, label)));
         Arc::clone(made)
     }
 
-    fn make(&self, ext: &str, job_type: &str, label: &str) -> Series {
-        let r = [ext, "worker", job_type, label];
+    fn make(&self, RequestKind { ext, plugin_type, job_type }: RequestKind, label: &str) -> Series {
+        let r = [ext, plugin_type, job_type, label];
         Series {
             labels: r.map(str::to_owned),
             requests: self.requests.with(r),
             started: self.started.with(r),
-            succeeded: self.completed.with([ext, "worker", job_type, label, "true", ""]),
+            succeeded: self.completed.with([ext, plugin_type, job_type, label, "true", ""]),
             duration: self.duration.with(r),
             in_flight: self.in_flight.with(r),
             queue_wait: self.queue_wait.with(r),

@@ -165,7 +165,7 @@ fn add_texts<const N: usize>(object: &mut Value, texts: [(&str, &str); N]) {
 }
 
 /// A time as RFC 3339 in UTC, to the millisecond.
-fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);

@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub drain_timeout: Option<Duration>,
     /// The bounds of the front door.
     pub limits: Limits,
+    /// The folder for what must outlive the process; `None` for none.
+    pub state_dir: Option<PathBuf>,
     /// What was built.
     pub build: BuildInfo,
 }
@@ -143,6 +145,7 @@ impl ServerConfig {
             request_timeout: Duration::from_secs(120),
             drain_timeout: Some(Duration::from_secs(300)),
             limits: Limits::default(),
+            state_dir: None,
             build: nfrx_runtime::build_info(),
         }
     }
@@ -180,6 +183,7 @@ impl ServerConfig {
                 connections_per_address_max: specs::at_least_one(&options, "connections_per_address_max")?,
                 ..Limits::default()
             },
+            state_dir: None,
             build: nfrx_runtime::build_info(),
         })
     }

@@ -21,13 +21,15 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
 use nfrx_runtime::DrainWatch;
-use nfrx_spi::{ApiError, Body, BodyError, Dialect, RequestContext, RequestId, Route};
+use nfrx_spi::{
+    Access, ApiError, Body, BodyError, Dialect, Login, LoginRefused, RequestContext, RequestId, Route,
+};
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use crate::config::{Limits, ServerConfig};
 use crate::door::ConnectionState;
-use crate::gate::{Gate, Peer, Proxies};
+use crate::gate::{Gate, Peer, Proxies, shows_credential};
 use crate::routes::{Found, Table};
 use crate::telemetry::{Bound, Telemetry};
 use body::{Fault, LimitedBody};
@@ -97,6 +99,10 @@ enum Refusal {
     Method(Vec<Method>),
 }
 
+/// A caller that showed a credential which the gate does not know; the plugin may.
+#[derive(Debug, Clone, Copy)]
+struct Suspect(Peer);
+
 /// What a request that was let in goes to.
 struct Admitted<'a> {
     route: &'a Route,
@@ -133,7 +139,8 @@ impl Front {
         let id = self.shared.ids.take(&parts.headers);
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-        let preflight = self.shared.cors.as_ref().and_then(|cors| cors.preflight(&parts));
+        let serves = |method: &Method| matches!(self.table.find(method, &path), Found::Route(..));
+        let preflight = self.shared.cors.as_ref().and_then(|cors| cors.preflight(&parts, serves));
         let (mut response, counted) = match preflight {
             Some(response) => (response, None),
             None => self.pass(Incoming { parts, body, address, connection, id: id.clone() }).await,
@@ -189,11 +196,13 @@ impl Front {
         head::check(parts, &shared.limits).map_err(plain)?;
         let host = head::host(parts).map_err(plain)?;
         let peer = shared.proxies.peer(incoming.address, &parts.headers, &host);
-        shared.origins.check(parts, &host).map_err(|error| {
+        let found = self.table.find(&parts.method, parts.uri.path());
+        let own_pages_only = matches!(&found, Found::Route(route, _) if route.own_pages_only);
+        shared.origins.check(parts, &host, own_pages_only.then_some(&peer)).map_err(|error| {
             shared.telemetry.refuse(Bound::Origin);
             plain(error)
         })?;
-        let (route, params) = match self.table.find(&parts.method, parts.uri.path()) {
+        let (route, params) = match found {
             Found::Route(route, params) => (route, params),
             Found::OtherMethod(methods, guard) => {
                 self.guard(guard, &peer, parts)?;
@@ -212,7 +221,19 @@ impl Front {
         if route.drains && shared.drain.is_draining() {
             return Err(refuse(ApiError::Draining));
         }
-        let caller = shared.gate.judge(route.access, route.plugin, &peer, &parts.headers).map_err(refuse)?;
+        let caller = match route.access {
+            Access::Plugin => {
+                let judged = shared.gate.login(route.plugin, &peer, &parts.headers);
+                let (caller, login) = judged.map_err(refuse)?;
+                if matches!(login, Login::Refused(_)) && shows_credential(&parts.headers) {
+                    parts.extensions.insert(Suspect(peer));
+                }
+                shared.gate.take_own_keys(&mut parts.headers);
+                parts.extensions.insert(login);
+                caller
+            }
+            access => shared.gate.judge(access, route.plugin, &peer, &parts.headers).map_err(refuse)?,
+        };
         let announced = incoming.body.size_hint().lower();
         if announced > route.body_bytes_max {
             return Err(refuse(ApiError::TooLarge { bytes_max: route.body_bytes_max }));
@@ -250,6 +271,7 @@ impl Front {
         B::Error: std::fmt::Display,
     {
         let Admitted { route, context, counted } = admitted;
+        let suspect = incoming.parts.extensions.get::<Suspect>().copied();
         let fault = Fault::default();
         let body = if incoming.body.is_end_stream() {
             Body::empty()
@@ -272,6 +294,14 @@ impl Front {
             (Some(error), Ok(response)) if !response.status().is_success() => Err(error),
             (_, result) => result,
         };
+        let result =
+            result.and_then(|response| match (suspect, response.extensions().get::<LoginRefused>()) {
+                (Some(Suspect(peer)), Some(LoginRefused)) => {
+                    self.shared.telemetry.refuse(Bound::Login);
+                    self.shared.gate.refused_by_plugin(&peer).map(|()| response)
+                }
+                _ => Ok(response),
+            });
         let response = result.unwrap_or_else(|error| {
             self.count(&error);
             debug!(request_id = %incoming.id, %error, "failed");

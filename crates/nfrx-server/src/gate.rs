@@ -9,14 +9,15 @@ mod digest;
 mod failures;
 mod keys;
 mod keys_file;
+mod login;
 mod peer;
 mod side;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use nfrx_spi::{Access, ApiError, Caller, Scopes};
+use http::{HeaderMap, HeaderValue};
+use nfrx_spi::{Access, ApiError, Caller, KEY_HEADER, Scopes};
 use tracing::warn;
 
 use crate::config::LoginConfig;
@@ -26,6 +27,7 @@ use failures::Failures;
 use keys::Grant;
 use side::Side;
 
+pub(crate) use login::shows_credential;
 pub(crate) use peer::{Peer, Proxies, host_name};
 
 /// Judges requests.
@@ -74,12 +76,13 @@ impl Gate {
         headers: &HeaderMap,
     ) -> Result<Caller, ApiError> {
         let sides: &[&Side] = match access {
-            Access::Open => return Ok(caller(peer, None)),
+            // Of the latter, the front asks for the login itself.
+            Access::Open | Access::Plugin => return Ok(caller(peer, None)),
             Access::Client => &[&self.api],
             Access::Worker => &[&self.workers],
             Access::Either | Access::Admin => &[&self.api, &self.workers],
         };
-        let key = bearer(headers);
+        let key = key(headers);
         // A right key passes whatever else comes from its address, so that a stranger
         // behind the same address can't lock its holder out.
         if let Some(grant) = key.and_then(|key| self.grant(access, sides, key)) {
@@ -152,10 +155,22 @@ fn caller(peer: &Peer, grant: Option<Grant>) -> Caller {
     Caller { peer: peer.address, key, scopes }
 }
 
+/// The key that was shown: in the header made for it, else as bearer.
+fn key(headers: &HeaderMap) -> Option<&str> {
+    match headers.get(KEY_HEADER) {
+        Some(value) => value.to_str().ok().map(str::trim).filter(|key| !key.is_empty()),
+        None => bearer(headers),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION).and_then(bearer_of)
+}
+
 /// The key of `Authorization: Bearer KEY`; the scheme in any case, white space around
 /// the key aside (HTTP contract §1.4).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+fn bearer_of(value: &HeaderValue) -> Option<&str> {
+    let value = value.to_str().ok()?;
     let (scheme, key) = value.split_at_checked("bearer ".len())?;
     let key = key.trim();
     (scheme.eq_ignore_ascii_case("bearer ") && !key.is_empty()).then_some(key)

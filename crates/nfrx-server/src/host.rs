@@ -206,6 +206,8 @@ fn options(config: &ServerConfig, descriptors: &BTreeMap<&'static str, PluginDes
         client_http_roles: config.login.workers.roles.clone(),
         agent_heartbeat_interval: Duration::ZERO,
         agent_heartbeat_expiry: Duration::ZERO,
+        public_url: config.origin.public_url.clone(),
+        state_dir: config.state_dir.clone(),
         plugin_options: descriptors.iter().map(own).collect(),
     }
 }

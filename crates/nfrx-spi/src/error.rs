@@ -90,6 +90,9 @@ pub enum Dialect {
     Json,
     /// OpenAI's `{"error":{"message","type","param","code"}}`.
     OpenAi,
+    /// JSON-RPC's error object with the code −32000, a null id and `data.mcp` (MCP
+    /// contract §3.2, KD-134); a 401, a 404 and a draining server stay text.
+    JsonRpc,
 }
 
 impl ApiError {
@@ -154,6 +157,10 @@ impl ApiError {
             Dialect::Contract | Dialect::Json => json(serde_json::json!({ "error": self.code() })),
             Dialect::Text => text(self.text()),
             Dialect::OpenAi => json(self.open_ai()),
+            Dialect::JsonRpc => match self.rpc_code() {
+                Some(code) => json(self.json_rpc(code)),
+                None => text(self.text()),
+            },
         };
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -178,6 +185,29 @@ impl ApiError {
         serde_json::json!({ "error": {
             "message": self.to_string(), "type": kind, "param": null, "code": self.code(),
         } })
+    }
+
+    /// The error as MCP clients of the old relay match on it.
+    fn json_rpc(&self, code: &str) -> serde_json::Value {
+        serde_json::json!({ "jsonrpc": "2.0", "id": null, "error": {
+            "code": -32000, "message": self.to_string(), "data": { "mcp": code },
+        } })
+    }
+
+    /// The text in `data.mcp`; `None` for the errors that are text. No wildcard arm: a new
+    /// variant must choose.
+    fn rpc_code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::BadRequest(_) => "MCP_SCHEMA_ERROR",
+            Self::Forbidden(_) => "MCP_FORBIDDEN",
+            Self::NoWorker | Self::ModelNotFound => "PROVIDER_UNAVAILABLE",
+            Self::RequestTimeout | Self::Timeout => "MCP_TIMEOUT",
+            Self::TooLarge { .. } | Self::UriTooLong { .. } | Self::HeadersTooLarge => "MCP_LIMIT_EXCEEDED",
+            Self::TooManyLogins { .. } | Self::WorkerBusy { .. } => "LIMIT_EXCEEDED",
+            Self::Internal => "MCP_INTERNAL",
+            Self::UpstreamError => "MCP_UPSTREAM_ERROR",
+            Self::Unauthorized(_) | Self::NotFound | Self::Draining => return None,
+        })
     }
 
     /// HTTP contract §1.2, §4.2: these are sentences, all others are JSON codes.
@@ -257,6 +287,14 @@ mod tests {
     fn openai_clients_get_an_object_with_a_null_param() {
         let body = r#"{"error":{"code":"timeout","message":"the worker was silent for too long","param":null,"type":"server_error"}}"#;
         check(&ApiError::Timeout, Dialect::OpenAi, 504, body);
+    }
+
+    #[test]
+    fn json_rpc_clients_get_an_error_object_without_an_id() {
+        let body = r#"{"error":{"code":-32000,"data":{"mcp":"MCP_LIMIT_EXCEEDED"},"message":"the body is over the limit of 9 bytes"},"id":null,"jsonrpc":"2.0"}"#;
+        check(&ApiError::TooLarge { bytes_max: 9 }, Dialect::JsonRpc, 413, body);
+        check(&ApiError::Draining, Dialect::JsonRpc, 503, "draining\n");
+        check(&ApiError::Unauthorized("send a key".into()), Dialect::JsonRpc, 401, "send a key\n");
     }
 
     #[test]

@@ -305,7 +305,9 @@ pub use plugin::{
     BuildInfo, Clock, Moment, Plugin, PluginContext, PluginFactory, PluginStatus, ServerState, Spawner,
 };
 pub use pool::{ModelInfo, PickError, PickedWorker, Scheduler, Scorer, WorkerProvider, WorkerRegistry};
-pub use request::{Caller, Io, PathParams, RequestContext, RequestId, Scopes, Upgrade};
+pub use request::{
+    Caller, Io, KEY_HEADER, Login, LoginRefused, PathParams, RequestContext, RequestId, Scopes, Upgrade,
+};
 pub use router::{
     Access, Guard, Handler, HandlerResult, JSON_BYTES_MAX, Middleware, Operation, Route, Router,
 };

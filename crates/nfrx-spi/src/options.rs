@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -259,6 +260,11 @@ pub struct Options {
     /// After how much silence a worker is taken for lost; zero for the server's
     /// default.
     pub agent_heartbeat_expiry: Duration,
+    /// Where people reach this server, without a slash at its end; `None` when nobody
+    /// said. What a request says of it proves nothing.
+    pub public_url: Option<String>,
+    /// The folder for what must outlive the process; `None` when there is none.
+    pub state_dir: Option<PathBuf>,
     /// Each plugin's own options by plugin id.
     pub plugin_options: BTreeMap<&'static str, PluginOptions>,
 }

@@ -65,6 +65,32 @@ impl Caller {
     }
 }
 
+/// How far the login of clients let somebody in who asks a route of
+/// [`Access::Plugin`](crate::Access::Plugin): an extension of such a request.
+///
+/// The gate has taken out of the headers what it could use itself: [`KEY_HEADER`], and an
+/// `Authorization` that holds a key of this server, so that no plugin can pass it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// By a key of this server.
+    Key,
+    /// By a role that a trusted proxy names.
+    Role,
+    /// Without a credential: the side has none, and this caller may come in all the same.
+    Open,
+    /// Not at all; the text says what to do.
+    Refused(Arc<str>),
+}
+
+/// An extension of the answer to such a request: the plugin did not know the credential
+/// that was shown, which counts as a failed login of its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginRefused;
+
+/// A key of this server, where `Authorization` is wanted for something else. If it is
+/// there, it alone counts.
+pub const KEY_HEADER: &str = "x-nfrx-key";
+
 /// What a key allows. An empty list allows everything of its kind (decision 18).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scopes {

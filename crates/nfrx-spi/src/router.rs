@@ -72,6 +72,9 @@ pub enum Access {
     Either,
     /// Keys with the `admin` scope.
     Admin,
+    /// Whoever asks, as far as the plugin, which judges by the request's
+    /// [`Login`](crate::Login): for services that have credentials of their own.
+    Plugin,
 }
 
 /// What a route does, for the API documentation: plain data in the terms of OpenAPI.
@@ -104,6 +107,9 @@ pub struct Route {
     /// Whether it is refused (503) while the server drains; if so, its requests
     /// hold the drain up until they end (HTTP contract §1.8).
     pub drains: bool,
+    /// Whether pages of other origins are refused whatever they do, and a page of our own
+    /// only under a name that no stranger can have. Otherwise any page may read.
+    pub own_pages_only: bool,
     /// For the documentation.
     pub operation: Option<Operation>,
     /// The plugin that serves it, for scopes and logs; empty for the server itself.
@@ -134,6 +140,12 @@ impl Route {
     /// Serves it also while the server drains, without holding the drain up.
     pub fn while_draining(&mut self) -> &mut Self {
         self.drains = false;
+        self
+    }
+
+    /// Refuses pages of other origins also when they only read.
+    pub fn own_pages_only(&mut self) -> &mut Self {
+        self.own_pages_only = true;
         self
     }
 
@@ -236,6 +248,7 @@ impl Router {
             body_bytes_max: self.body_bytes_max,
             dialect: self.dialect,
             drains: true,
+            own_pages_only: false,
             operation: None,
             plugin: self.plugin,
             handler,

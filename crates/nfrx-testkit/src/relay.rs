@@ -21,7 +21,7 @@ use http::Request;
 use nfrx_asr::AsrFactory;
 use nfrx_docling::DoclingFactory;
 use nfrx_llm::LlmFactory;
-use nfrx_server::{Server, ServerConfig};
+use nfrx_server::Server;
 use nfrx_spi::{PluginFactory, PluginOptions, Secret};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -33,6 +33,7 @@ pub use agent::{AgentPlan, Kind, TestAgent};
 pub use backend::Backend;
 pub use dialer::{Carrier, Dialer};
 pub use entrance::Entrance;
+pub use nfrx_server::ServerConfig;
 
 /// The key of clients.
 pub const API_KEY: &str = "alpha";
@@ -84,13 +85,23 @@ impl Relay {
 
     /// Starts a server with these plugins in memory.
     pub fn with(config: ServerConfig, plugins: Vec<Box<dyn PluginFactory>>) -> Self {
+        Self::of(config, plugins, Entrance::new())
+    }
+
+    /// The same behind this entrance.
+    pub fn of(config: ServerConfig, plugins: Vec<Box<dyn PluginFactory>>, entrance: Entrance) -> Self {
         let server = Server::in_memory(config, plugins).expect("tests write valid configurations");
-        Self::serve(server, Entrance::new())
+        Self::serve(server, entrance)
     }
 
     /// Starts a server on real sockets as well.
     pub async fn bind(config: ServerConfig) -> Self {
-        let server = Server::bind(config, plugins()).await.expect("a free port is to be had");
+        Self::bind_with(config, plugins()).await
+    }
+
+    /// The same with these plugins instead.
+    pub async fn bind_with(config: ServerConfig, plugins: Vec<Box<dyn PluginFactory>>) -> Self {
+        let server = Server::bind(config, plugins).await.expect("a free port is to be had");
         Self::serve(server, Entrance::new())
     }
 
@@ -131,8 +142,7 @@ impl Relay {
 
     /// Starts another server, which knows nothing of the first, behind the same entrance.
     pub fn start_again(config: ServerConfig, entrance: Entrance) -> Self {
-        let server = Server::in_memory(config, plugins()).expect("tests write valid configurations");
-        Self::serve(server, entrance)
+        Self::of(config, plugins(), entrance)
     }
 
     /// A client on this machine.

@@ -1,6 +1,7 @@
 //! What each command declares and does.
 
 mod llm;
+mod mcp;
 mod options;
 mod server;
 mod sim;
@@ -21,12 +22,14 @@ pub(crate) enum CommandName {
     Up,
     Server,
     Llm,
+    Mcp,
     Sim,
     Options,
 }
 
 impl CommandName {
-    pub(crate) const ALL: [Self; 5] = [Self::Up, Self::Server, Self::Llm, Self::Sim, Self::Options];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Up, Self::Server, Self::Llm, Self::Mcp, Self::Sim, Self::Options];
 
     /// The word on the command line.
     pub(crate) fn text(self) -> &'static str {
@@ -34,6 +37,7 @@ impl CommandName {
             Self::Up => "up",
             Self::Server => "server",
             Self::Llm => "llm",
+            Self::Mcp => "mcp",
             Self::Sim => "sim",
             Self::Options => "options",
         }
@@ -48,6 +52,7 @@ impl CommandName {
             Self::Up => "Runs server, agent and, unless an engine is found, a simulated backend",
             Self::Server => "Runs the public server",
             Self::Llm => "Runs the agent in front of a language model runtime",
+            Self::Mcp => "Runs the agent in front of a private MCP server",
             Self::Sim => "Runs the simulated OpenAI-compatible backend",
             Self::Options => "Lists the options of a command",
         }
@@ -59,6 +64,7 @@ impl CommandName {
             Self::Up => up::catalogue(),
             Self::Server => server::catalogue(),
             Self::Llm => llm::catalogue(),
+            Self::Mcp => mcp::catalogue(),
             Self::Sim => sim::catalogue(),
             Self::Options => Catalogue::new(),
         }
@@ -68,10 +74,13 @@ impl CommandName {
     pub(crate) fn with_positionals(self, command: Command) -> Command {
         match self {
             Self::Options => command.arg(
-                Arg::new(options::OF)
-                    .value_name("COMMAND")
-                    .default_value(Self::Server.text())
-                    .value_parser([Self::Server.text(), Self::Llm.text(), Self::Sim.text(), Self::Up.text()]),
+                Arg::new(options::OF).value_name("COMMAND").default_value(Self::Server.text()).value_parser(
+                    Self::ALL
+                        .map(Self::text)
+                        .into_iter()
+                        .filter(|text| *text != Self::Options.text())
+                        .collect::<Vec<_>>(),
+                ),
             ),
             _ => command,
         }
@@ -85,6 +94,7 @@ pub(crate) fn run(invocation: Invocation) -> anyhow::Result<()> {
         CommandName::Up => up::run(&load("up.yaml")?),
         CommandName::Server => server::run(&load("server.yaml")?),
         CommandName::Llm => llm::run(&load("worker.yaml")?),
+        CommandName::Mcp => mcp::run(&load("mcp.yaml")?),
         CommandName::Sim => sim::run(&load("sim.yaml")?),
         CommandName::Options => options::run(&invocation.flags),
     }

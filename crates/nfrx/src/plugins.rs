@@ -4,5 +4,5 @@ use nfrx_spi::PluginFactory;
 
 /// All of them, in the order in which they are registered.
 pub(crate) fn all() -> Vec<Box<dyn PluginFactory>> {
-    vec![Box::new(nfrx_llm::LlmFactory)]
+    vec![Box::new(nfrx_llm::LlmFactory), Box::new(nfrx_mcp::McpFactory)]
 }

@@ -41,7 +41,7 @@ impl AllowList {
     /// the agent alone decides where its backend is.
     pub fn allows(&self, method: &Method, uri: &Uri) -> bool {
         let path = uri.path();
-        is_plain(path) && self.rules.iter().any(|rule| rule.fits(method, path))
+        is_plain_path(path) && self.rules.iter().any(|rule| rule.fits(method, path))
     }
 }
 
@@ -58,10 +58,10 @@ impl Rule {
     }
 }
 
-/// Whether every reader takes the path for the same one: no dot segments, no empty
+/// Whether every reader takes a path for the same one: no dot segments, no empty
 /// segments, and nothing encoded that a backend could decode into a separator, a dot or
 /// another encoding.
-fn is_plain(path: &str) -> bool {
+pub fn is_plain_path(path: &str) -> bool {
     let Some(segments) = path.strip_prefix('/') else { return false };
     let plain = |segment: &str| !segment.is_empty() && segment != "." && segment != "..";
     path == "/" || (segments.split('/').all(plain) && !path.contains('\\') && !encodes_structure(path))
@@ -109,7 +109,7 @@ mod tests {
         check("OPTIONS", "*", false);
     }
 
-    // Seen to fail: with `is_plain` answering true, all but the last group pass.
+    // Seen to fail: with `is_plain_path` answering true, all but the last group pass.
     #[test]
     fn a_path_that_a_backend_may_read_otherwise_is_refused() {
         for trick in

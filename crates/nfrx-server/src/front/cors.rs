@@ -21,7 +21,12 @@ impl Cors {
     }
 
     /// The answer to a preflight; it never reaches drain or gate.
-    pub(super) fn preflight(&self, parts: &request::Parts) -> Option<Response<Body>> {
+    /// `serves` says whether a method is served at the path, beside the usual ones.
+    pub(super) fn preflight(
+        &self,
+        parts: &request::Parts,
+        serves: impl Fn(&Method) -> bool,
+    ) -> Option<Response<Body>> {
         let asked = parts.headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
         if parts.method != Method::OPTIONS {
             return None;
@@ -31,7 +36,8 @@ impl Cors {
         for name in ["Access-Control-Request-Method", "Access-Control-Request-Headers"] {
             headers.append(VARY, HeaderValue::from_static(name));
         }
-        let fits = matches!(asked.as_bytes(), b"GET" | b"POST" | b"OPTIONS");
+        let fits = matches!(asked.as_bytes(), b"GET" | b"POST" | b"OPTIONS")
+            || Method::from_bytes(asked.as_bytes()).is_ok_and(|method| serves(&method));
         if fits && self.allow_origin(parts.headers.get(ORIGIN)).is_some() {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, asked.clone());
             if let Some(names) = parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(canonical) {

@@ -6,7 +6,7 @@ use http::{Method, Uri, request};
 use nfrx_spi::ApiError;
 
 use crate::config::OriginConfig;
-use crate::gate::host_name;
+use crate::gate::{Peer, host_name};
 
 /// Names and origins that are ours or allowed.
 pub(super) struct Origins {
@@ -31,8 +31,15 @@ impl Origins {
         Self { hosts, public, allowed: OriginList::new(&config.allowed_origins) }
     }
 
-    /// Refuses names that are not ours, and what pages of other sites may not do.
-    pub(super) fn check(&self, parts: &request::Parts, host: &str) -> Result<(), ApiError> {
+    /// Refuses names that are not ours, and what pages of other sites may not do. With
+    /// `own_pages_of`, such pages may do nothing, and our own only under a name that no
+    /// stranger's page can have in that peer's browser.
+    pub(super) fn check(
+        &self,
+        parts: &request::Parts,
+        host: &str,
+        own_pages_of: Option<&Peer>,
+    ) -> Result<(), ApiError> {
         let name = host_name(host);
         let is_loopback =
             name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -40,18 +47,24 @@ impl Origins {
             return Err(ApiError::Forbidden("this host name is not in ALLOWED_HOSTS".to_owned()));
         }
         let Some(origin) = parts.headers.get(ORIGIN) else { return Ok(()) };
-        let reads_only = parts.method == Method::GET && !parts.headers.contains_key(UPGRADE);
+        let reads_only =
+            parts.method == Method::GET && !parts.headers.contains_key(UPGRADE) && own_pages_of.is_none();
         let origin = origin.to_str().unwrap_or_default();
-        if reads_only || self.is_own(origin, host) || self.allowed.holds(origin) {
+        let is_rebound = own_pages_of.is_some_and(|peer| !peer.host_is_private);
+        let is_own = self.is_public(origin) || (self.is_host(origin, host) && !is_rebound);
+        if reads_only || is_own || self.allowed.holds(origin) {
             return Ok(());
         }
         Err(ApiError::Forbidden("pages of this origin may not call: see ALLOWED_ORIGINS".to_owned()))
     }
 
-    fn is_own(&self, origin: &str, host: &str) -> bool {
+    fn is_public(&self, origin: &str) -> bool {
+        self.public.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(origin))
+    }
+
+    fn is_host(&self, origin: &str, host: &str) -> bool {
         let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
-        let is_public = self.public.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(origin));
-        is_public || (!authority.is_empty() && authority.eq_ignore_ascii_case(host))
+        !authority.is_empty() && authority.eq_ignore_ascii_case(host)
     }
 }
 
@@ -81,6 +94,7 @@ impl OriginList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Proxies;
 
     /// `request` is `METHOD host origin`.
     fn ask(config: &OriginConfig, request: &str) -> bool {
@@ -93,7 +107,33 @@ mod tests {
             builder = builder.header(UPGRADE, "websocket");
         }
         let (parts_of, ()) = builder.body(()).expect("a request").into_parts();
-        Origins::new(config).check(&parts_of, parts[1]).is_ok()
+        Origins::new(config).check(&parts_of, parts[1], None).is_ok()
+    }
+
+    /// The same for a route of our own pages only.
+    fn ask_strictly(config: &OriginConfig, method: &str, host: &str, origin: &str) -> bool {
+        let builder = http::Request::builder().method(method).uri("/").header(ORIGIN, origin);
+        let (parts, ()) = builder.body(()).expect("a request").into_parts();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = Proxies::new(&[], config).peer(address, &parts.headers, host);
+        Origins::new(config).check(&parts, host, Some(&peer)).is_ok()
+    }
+
+    #[test]
+    fn where_only_our_own_pages_are_served_others_may_not_even_read() {
+        let config = OriginConfig {
+            public_url: Some("https://relay.example".into()),
+            allowed_origins: vec!["https://ours.example".into()],
+            ..OriginConfig::default()
+        };
+        for method in ["GET", "POST"] {
+            let ask = |host, origin| ask_strictly(&config, method, host, origin);
+            assert!(ask("localhost:1", "http://localhost:1") && ask("10.0.0.1", "http://10.0.0.1"));
+            assert!(ask("relay.example", "https://relay.example") && ask("x", "https://ours.example"));
+            assert!(!ask("localhost:1", "http://evil.example"));
+            // Seen to fail: without the look at the host, a name that was made to point here.
+            assert!(!ask("evil.example", "http://evil.example"));
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use nfrx_spi::metrics::{Counter, Family};
 use nfrx_spi::{
-    Access, ApiError, ArgSpec, ArgType, Body, BodyError, BoxFuture, Dialect, MetricsError, MetricsRegistry,
-    OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory, PluginStatus, RequestContext,
-    Router, StateElement, StateRegistry, Upgrade,
+    Access, ApiError, ArgSpec, ArgType, Body, BodyError, BoxFuture, Dialect, Login, LoginRefused,
+    MetricsError, MetricsRegistry, OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory,
+    PluginStatus, RequestContext, Router, StateElement, StateRegistry, Upgrade,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -91,6 +91,8 @@ impl Plugin for FakePlugin {
         router.post("/openai", echo).dialect(Dialect::OpenAi).body_bytes_max(10);
         router.get("/either", seen).access(Access::Either);
         router.post("/admin", seen).access(Access::Admin);
+        router.post("/own", own).access(Access::Plugin).own_pages_only();
+        router.delete("/own", own).access(Access::Plugin).own_pages_only();
         let spawner = Arc::clone(&self.context.spawner);
         let connect = move |request: Request<Body>, _: RequestContext| {
             let spawner = Arc::clone(&spawner);
@@ -157,6 +159,27 @@ async fn seen(request: Request<Body>, context: RequestContext) -> Result<Respons
         "name": context.params.get("name"), "admin": context.caller.scopes.admin,
     });
     Ok(Response::new(told.to_string().into()))
+}
+
+/// Judges by itself: `gamma` is its own key. Says how the server's login saw the caller.
+async fn own(request: Request<Body>, _: RequestContext) -> Result<Response<Body>, ApiError> {
+    let headers = request.headers();
+    let login = request.extensions().get::<Login>().expect("the route's access gives one").clone();
+    let is_own = headers.get("authorization").is_some_and(|value| value == "Bearer gamma");
+    if matches!(login, Login::Refused(_)) && !is_own {
+        let mut response = Response::new(Body::from("not by me\n"));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        response.extensions_mut().insert(LoginRefused);
+        return Ok(response);
+    }
+    let names: Vec<_> = headers.keys().map(|name| name.as_str().to_owned()).collect();
+    let login = match login {
+        Login::Key => "key",
+        Login::Role => "role",
+        Login::Open => "open",
+        Login::Refused(_) => "refused",
+    };
+    Ok(Response::new(json!({ "login": login, "headers": names }).to_string().into()))
 }
 
 /// Holds the request until it is told to go on.

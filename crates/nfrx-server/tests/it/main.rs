@@ -7,6 +7,7 @@ mod drain;
 mod fake;
 mod forms;
 mod keys;
+mod own_login;
 mod sockets;
 mod system;
 mod walk;

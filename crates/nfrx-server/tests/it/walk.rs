@@ -64,7 +64,7 @@ impl nfrx_spi::ServerState for NoState {
 /// Whether this key may pass a route of this access.
 fn may(access: Access, key: &str) -> bool {
     match access {
-        Access::Open => true,
+        Access::Open | Access::Plugin => true,
         Access::Client => matches!(key, "alpha" | "root"),
         Access::Worker => key == "beta",
         Access::Either => matches!(key, "alpha" | "beta" | "root"),

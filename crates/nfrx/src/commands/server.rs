@@ -7,7 +7,7 @@ use nfrx_server::{DEAD_KEYS, Server, ServerConfig, core_specs};
 use nfrx_spi::{ArgSpec, ArgType};
 
 use super::CommandName;
-use crate::plugins;
+use crate::{plugins, state_dir};
 
 pub(super) fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::new();
@@ -28,7 +28,9 @@ pub(super) fn catalogue() -> Catalogue {
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let factories = plugins::all();
     let ids: Vec<&str> = factories.iter().map(|factory| factory.descriptor().id).collect();
-    let config = ServerConfig::from_options(loaded, CommandName::Server.text(), &ids)?;
+    let mut config = ServerConfig::from_options(loaded, CommandName::Server.text(), &ids)?;
+    // Without one, what should be remembered over a restart is not.
+    config.state_dir = state_dir::path().ok();
     let threads = loaded.group(CommandName::Server.text()).int("threads")?;
     let threads = usize::try_from(threads).ok().filter(|count| (1..=256).contains(count));
     super::runtime(threads.context("`--threads` must be from 1 to 256")?)?.block_on(async {

@@ -1,0 +1,13 @@
+//! A whole relay in one process: a server with the MCP plugin, agents that dial it, and a
+//! private server behind each that does what a test tells it.
+//!
+//! Pipes and a paused clock: times are exact, and a run is like the one before.
+
+mod away;
+mod fake;
+mod keep_alive;
+mod leaving;
+mod login;
+mod many;
+mod rig;
+mod transparent;
