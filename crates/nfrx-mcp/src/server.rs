@@ -25,7 +25,7 @@ use nfrx_spi::{
     Plugin, PluginContext, PluginDescriptor, PluginFactory, PluginStatus, RequestContext, Router,
     ServerState, StateRegistry,
 };
-use nfrx_tunnel::{Acceptor, TunnelSettings};
+use nfrx_tunnel::Acceptor;
 use tokio::time::Instant;
 
 use memory::Memory;
@@ -71,12 +71,8 @@ impl Mcp {
         let memory = Memory::new(context.options.state_dir.as_deref());
         let rules = Rules { newer_takes_over: options.newer_takes_over, calls_max: options.calls_max };
         let registry = Arc::new(Registry::new(rules, memory.read()));
-        let acceptor = Arc::new(Acceptor::new(
-            TunnelSettings::from_options(&context.options),
-            Arc::new(Intake(Arc::clone(&registry))),
-            Arc::clone(&context.spawner),
-            Arc::clone(&context.clock),
-        ));
+        let acceptor = Acceptor::for_plugin(&context, Arc::new(Intake(Arc::clone(&registry))));
+        let acceptor = Arc::new(acceptor);
         let requests = context.shared.get::<RequestMetrics>();
         let head_max = context.options.request_timeout;
         let service = Arc::new(Service {

@@ -64,7 +64,8 @@ impl Failure {
             CallError::Draining | CallError::Busy => Self::Away,
             CallError::Unreachable | CallError::Upstream => Self::Upstream,
             CallError::Timeout => Self::Timeout,
-            CallError::RequestBody => Self::Body,
+            // This plugin's own limit is far below what any tunnel carries.
+            CallError::RequestBody | CallError::TooLarge { .. } => Self::Body,
             CallError::Refused => Self::Refused,
         }
     }
