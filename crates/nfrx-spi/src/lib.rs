@@ -213,6 +213,7 @@
 //! | code that answers, and code around it | [`Handler`], [`HandlerResult`], [`Middleware`] |
 //! | a body that streams, and how it breaks off | [`Body`], [`BodyError`] |
 //! | who asks, for what, and with which rights | [`RequestContext`], [`RequestId`], [`PathParams`], [`Caller`], [`Scopes`] |
+//! | a plugin that judges callers by itself: what the gate found, and its verdict | [`Login`], [`LoginRefused`], [`KEY_HEADER`] |
 //! | what a client is told, in which form | [`ApiError`], [`Dialect`] |
 //! | taking a connection over | [`Upgrade`], [`Io`] |
 //!
