@@ -11,3 +11,8 @@ mod login;
 mod many;
 mod rig;
 mod transparent;
+
+#[tokio::test(start_paused = true)]
+async fn the_plugin_keeps_the_contract_of_plugins() {
+    nfrx_testkit::contract::check(|| Box::new(nfrx_mcp::McpFactory)).await;
+}

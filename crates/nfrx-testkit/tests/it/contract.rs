@@ -1,8 +1,10 @@
-//! The contract of plugins: llm keeps it, and each way to break it is found.
+//! The contract of plugins: ours keep it, and each way to break it is found.
 
 use std::sync::Arc;
 
 use http::{Method, Request, Response};
+use nfrx_asr::AsrFactory;
+use nfrx_docling::DoclingFactory;
 use nfrx_llm::LlmFactory;
 use nfrx_spi::metrics::{Counter, Family};
 use nfrx_spi::{
@@ -13,8 +15,10 @@ use nfrx_testkit::contract;
 use serde_json::{Value, json};
 
 #[tokio::test(start_paused = true)]
-async fn llm_keeps_the_contract() {
+async fn llm_asr_and_docling_keep_the_contract() {
     contract::check(|| Box::new(LlmFactory)).await;
+    contract::check(|| Box::new(AsrFactory)).await;
+    contract::check(|| Box::new(DoclingFactory)).await;
 }
 
 /// A plugin with one mistake.
