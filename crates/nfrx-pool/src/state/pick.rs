@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ANY, Levels, State, TakeError, Ticket, Wish, WorkerKey};
+use super::{ANY, Entry, Levels, State, TakeError, Ticket, Wish, WorkerKey};
 use crate::worker::Worker;
 
 /// How many wanted labels are remembered with what suits them, besides twice as many as
@@ -78,14 +78,16 @@ impl State {
         })
     }
 
-    /// How many workers that suit have a free slot, `max` at the most. Those that are
-    /// excluded are few, and not told apart.
-    pub(crate) fn room(&mut self, wish: Wish<'_>, max: usize) -> usize {
-        if let Some(id) = wish.worker {
-            return self.entry_by_id(id).map_or(0, |entry| usize::from(entry.has_room()));
+    /// How many workers besides `held` suit and have a free slot, `max` at the most. Those
+    /// that are excluded are few, and not told apart.
+    pub(crate) fn room_beside(&mut self, held: WorkerKey, wish: Wish<'_>, max: usize) -> usize {
+        if wish.worker.is_some() {
+            return 0;
         }
         let suitable = self.suitable(wish.label);
-        suitable.iter().map(|label| self.labels[*label].free.len()).sum::<usize>().min(max)
+        let free = suitable.iter().map(|label| self.labels[*label].free.len()).sum::<usize>();
+        let itself = self.entry(held).is_some_and(Entry::has_room);
+        free.saturating_sub(usize::from(itself)).min(max)
     }
 
     /// Whether work that has a slot there may go on sending.

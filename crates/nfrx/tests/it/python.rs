@@ -1,7 +1,8 @@
-//! The openai SDK against a real engine, through server and agent. Left out where there
-//! is no Python environment: `cargo xtask test` says so.
+//! OpenAI's SDKs against a real engine, through server and agent. Left out where there is
+//! no Python environment: `cargo xtask test` says so.
 
-use std::process::Command;
+use std::net::SocketAddr;
+use std::process::{Command, Output};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,53 +11,100 @@ use serde_json::Value;
 
 use crate::process::{Process, free_addr, nfrx};
 
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/python");
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests");
 const MODEL: &str = "gemma3:270m-q4_k_m";
+const API_KEY: (&str, &str) = ("API_KEY", "api-key-for-tests");
+const CLIENT_KEY: (&str, &str) = ("CLIENT_KEY", "client-key-for-tests");
+
+fn from_xtask(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("`cargo xtask test` sets {name}"))
+}
+
+/// A server, an agent, a tee that notes what the engine sends, and the engine.
+struct World {
+    server: Process,
+    server_addr: String,
+    tee: Tee,
+    _agent: Process,
+    _engine: Process,
+}
+
+impl World {
+    async fn start() -> Self {
+        let mut command = Command::new(from_xtask("NFRX_PYTHON"));
+        command.arg(format!("{TESTS}/python/real_engine.py")).args(["0", "--embeddings"]);
+        let engine = Process::start(command);
+        let line = engine.wait_for("ready http://");
+        let engine_addr: SocketAddr =
+            line.trim().trim_start_matches("ready http://").parse().expect("an address");
+        let tee = Tee::start(engine_addr).await.expect("loopback has free ports");
+        let server_addr = free_addr().to_string();
+        let server = nfrx(&["server", "--listen-addr", &server_addr], &[API_KEY, CLIENT_KEY]);
+        server.wait_for("ready");
+        let agent = nfrx(
+            &["llm"],
+            &[
+                ("SERVER_URL", &format!("ws://{server_addr}/api/llm/connect")),
+                ("COMPLETION_BASE_URL", &format!("http://{}/v1", tee.addr())),
+                CLIENT_KEY,
+            ],
+        );
+        agent.wait_for(r#""message":"connected""#);
+        Self { server, server_addr, tee, _agent: agent, _engine: engine }
+    }
+
+    /// Runs an SDK's script against the API below `path`.
+    #[track_caller]
+    fn run(&self, mut sdk: Command, path: &str) -> impl Future<Output = Output> {
+        sdk.args([&format!("http://{}{path}", self.server_addr), API_KEY.1, MODEL, MODEL]);
+        async move {
+            tokio::task::spawn_blocking(move || sdk.output()).await.expect("it runs").expect("it starts")
+        }
+    }
+
+    #[track_caller]
+    fn understood(&self, output: &Output) {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let server = self.server.said();
+        assert!(output.status.success(), "the SDK does not understand an answer:\n{errors}\n{server}");
+    }
+}
 
 // Seen to fail: with a byte changed in the answer's body, and with the SDK's key wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_openai_sdk_gets_byte_for_byte_what_a_real_engine_sent() {
-    let python = std::env::var("NFRX_PYTHON").expect("`cargo xtask test` sets NFRX_PYTHON");
-    let mut command = Command::new(&python);
-    command.arg(format!("{SCRIPTS}/real_engine.py")).args(["0", "--embeddings"]);
-    let engine = Process::start(command);
-    let line = engine.wait_for("ready http://");
-    let engine_addr = line.trim().trim_start_matches("ready http://").parse().expect("an address");
-    let tee = Tee::start(engine_addr).await.expect("loopback has free ports");
-
-    let server_addr = free_addr().to_string();
-    let keys = [("API_KEY", "api-key-for-tests"), ("CLIENT_KEY", "client-key-for-tests")];
-    let server = nfrx(&["server", "--listen-addr", &server_addr], &keys);
-    server.wait_for("ready");
-    let agent = nfrx(
-        &["llm"],
-        &[
-            ("SERVER_URL", &format!("ws://{server_addr}/api/llm/connect")),
-            ("COMPLETION_BASE_URL", &format!("http://{}/v1", tee.addr())),
-            keys[1],
-        ],
-    );
-    agent.wait_for(r#""message":"connected""#);
-
-    let mut sdk = Command::new(&python);
-    sdk.arg(format!("{SCRIPTS}/openai_sdk.py"));
-    sdk.args([&format!("http://{server_addr}/v1"), keys[0].1, MODEL, MODEL]);
-    let output =
-        tokio::task::spawn_blocking(move || sdk.output()).await.expect("it runs").expect("it starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the SDK does not understand an answer:\n{errors}\n{}", server.said());
+    let world = World::start().await;
+    let mut sdk = Command::new(from_xtask("NFRX_PYTHON"));
+    sdk.arg(format!("{TESTS}/python/openai_sdk.py"));
+    let output = world.run(sdk, "/v1").await;
+    world.understood(&output);
 
     let got = String::from_utf8(output.stdout).expect("it prints JSON");
     let got: Vec<(String, Vec<u8>)> =
         got.lines().map(exchange).filter(|(path, _)| path != "/models").collect();
-    let records = tee.records();
+    let records = world.tee.records();
     let probes = ["/v1/models", "/props", "/api/version"];
     let sent: Vec<_> = records.iter().filter(|record| !probes.contains(&record.path.as_str())).collect();
-    assert_eq!(got.len(), 4, "chat twice, a completion, embeddings");
+    assert_eq!(got.len(), 7, "chat twice, with a tool, responses twice, a completion, embeddings");
     for (got, sent) in got.iter().zip(&sent) {
         assert!(sent.complete && got.1 == sent.body, "{} differs from what the engine sent", got.0);
     }
     assert_eq!(got.len(), sent.len());
+}
+
+// Seen to fail: with the SDK's key wrong, and with the model list of a worker left out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_javascript_sdk_understands_every_answer_below_both_paths() {
+    let world = World::start().await;
+    for path in ["/v1", "/api/llm/v1"] {
+        let mut sdk = Command::new(from_xtask("NFRX_NODE"));
+        sdk.arg(format!("{TESTS}/node/openai_sdk.mjs"));
+        let output = world.run(sdk, path).await;
+        world.understood(&output);
+        let checked = String::from_utf8(output.stdout).expect("it prints words");
+        let checked: Vec<&str> = checked.lines().collect();
+        assert_eq!(checked, ["models", "chat", "stream", "tools", "responses", "embeddings", "errors"]);
+    }
 }
 
 /// The path behind `/v1` and the body of a line of the script.
