@@ -113,6 +113,7 @@ impl Plugin for Asr {
     }
 
     fn register_routes(&self, router: &mut Router) {
+        self.service.pool.register_actions(router);
         router.route("/v1", |v1| {
             v1.guard();
             self.transcriptions(v1);

@@ -82,6 +82,7 @@ impl Plugin for Docling {
     }
 
     fn register_routes(&self, router: &mut Router) {
+        self.service.pool.register_actions(router);
         router.route("/v1", |v1| {
             v1.guard();
             v1.body_bytes_max(self.upload_bytes_max);

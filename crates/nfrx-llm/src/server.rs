@@ -153,6 +153,7 @@ impl Plugin for Llm {
     }
 
     fn register_routes(&self, router: &mut Router) {
+        self.service.pool.register_actions(router);
         router.route("/v1", |v1| self.openai_routes(v1));
         router.route("/id/{worker_id}/v1", |targeted| self.openai_routes(targeted));
         router.mount("/v1", |root| {

@@ -1,5 +1,6 @@
 //! The pool itself: one lock around the state, and what others may ask of it.
 
+mod actions;
 mod intake;
 mod models;
 mod registry;

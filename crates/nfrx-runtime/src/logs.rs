@@ -39,7 +39,12 @@ pub fn init(level_text: &str) -> Result<(), TryInitError> {
 /// Our own crates at the wanted level. Libraries stay at `warn`: below it they print
 /// headers, and keys with them (KD-33).
 fn targets(level: LevelFilter) -> Targets {
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("nfrx", level)
+    // What operators did is told at any level at which anything is.
+    let audit = if level == LevelFilter::OFF { level } else { level.max(LevelFilter::INFO) };
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("nfrx", level)
+        .with_target("audit", audit)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! The order is that of the HTTP contract §1.1: a draining server says so before it
 //! looks at keys, and a preflight never reaches either.
 
+mod action;
 mod body;
 mod cors;
 mod head;
@@ -32,6 +33,7 @@ use crate::door::ConnectionState;
 use crate::gate::{Gate, Peer, Proxies, shows_credential};
 use crate::routes::{Found, Table};
 use crate::telemetry::{Bound, Telemetry};
+use action::Action;
 use body::{Fault, LimitedBody};
 use cors::Cors;
 use origin::Origins;
@@ -271,6 +273,7 @@ impl Front {
         B::Error: std::fmt::Display,
     {
         let Admitted { route, context, counted } = admitted;
+        let action = Action::of(route, &incoming.parts, &context);
         let suspect = incoming.parts.extensions.get::<Suspect>().copied();
         let fault = Fault::default();
         let body = if incoming.body.is_end_stream() {
@@ -307,6 +310,9 @@ impl Front {
             debug!(request_id = %incoming.id, %error, "failed");
             error.response(route.dialect)
         });
+        if let Some(action) = action {
+            action.note(response.status());
+        }
         (response, counted)
     }
 

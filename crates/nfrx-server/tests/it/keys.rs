@@ -47,9 +47,19 @@ async fn a_named_key_has_its_name_and_scopes() {
     let answer = world.ask(REMOTE, post("/api/fake/admin", Some("hunter2"), &json!({}))).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(world.ask(REMOTE, get("/api/fake/v1/seen/x", Some("hunter3"))).await.status(), 401);
+    let state = world.ask(REMOTE, get("/api/state", Some("hunter2"))).await.json();
+    assert!(state["plugins"]["fake"].is_object());
     file.write(&format!("- {{name: asr, sha256: {TWO}, services: [asr]}}\n"));
     wait_for(&world, "hunter2", 403).await;
-    assert_eq!(world.ask(REMOTE, get("/api/state", Some("hunter2"))).await.status(), 200);
+    // A key for one service sees nothing of others.
+    let state = world.ask(REMOTE, get("/api/state", Some("hunter2"))).await.json();
+    // Seen to fail: when every key gets the same envelope.
+    assert_eq!(
+        state["plugins"].as_object().map(|parts| parts.keys().collect::<Vec<_>>()),
+        Some(vec![&"server".to_owned()])
+    );
+    let view = world.ask(REMOTE, get("/api/state/view/fake.html", Some("hunter2"))).await;
+    assert_eq!(view.status(), 204);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 
 #![expect(clippy::duplicate_mod, reason = "some files are compiled once for each carrier: see `over`")]
 
+mod actions;
 mod ask;
 mod asr;
 mod contract;

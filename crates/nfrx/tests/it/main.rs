@@ -1,5 +1,6 @@
 //! The binary as its users run it: real processes, real ports, real signals.
 
+mod audit;
 mod process;
 mod python;
 mod signals;
