@@ -4,3 +4,4 @@ mod process;
 mod python;
 mod signals;
 mod up;
+mod uploads;
