@@ -70,6 +70,8 @@ mod tests {
         check("nfrx --port 9000", CommandName::Server);
         check("nfrx -port=9000", CommandName::Server);
         check("nfrx llm --server-url ws://x/api/llm/connect", CommandName::Llm);
+        check("nfrx asr --reconnect --asr-base-url http://h/v1", CommandName::Asr);
+        check("nfrx docling --doc-api-key=k --max-concurrency 4", CommandName::Docling);
         check("nfrx up", CommandName::Up);
         check("nfrx options llm", CommandName::Options);
     }

@@ -1,5 +1,8 @@
 //! What each command declares and does.
 
+mod agent;
+mod asr;
+mod docling;
 mod llm;
 mod mcp;
 mod options;
@@ -22,14 +25,16 @@ pub(crate) enum CommandName {
     Up,
     Server,
     Llm,
+    Asr,
+    Docling,
     Mcp,
     Sim,
     Options,
 }
 
 impl CommandName {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Up, Self::Server, Self::Llm, Self::Mcp, Self::Sim, Self::Options];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Up, Self::Server, Self::Llm, Self::Asr, Self::Docling, Self::Mcp, Self::Sim, Self::Options];
 
     /// The word on the command line.
     pub(crate) fn text(self) -> &'static str {
@@ -37,6 +42,8 @@ impl CommandName {
             Self::Up => "up",
             Self::Server => "server",
             Self::Llm => "llm",
+            Self::Asr => "asr",
+            Self::Docling => "docling",
             Self::Mcp => "mcp",
             Self::Sim => "sim",
             Self::Options => "options",
@@ -52,6 +59,8 @@ impl CommandName {
             Self::Up => "Runs server, agent and, unless an engine is found, a simulated backend",
             Self::Server => "Runs the public server",
             Self::Llm => "Runs the agent in front of a language model runtime",
+            Self::Asr => "Runs the agent in front of a speech recogniser",
+            Self::Docling => "Runs the agent in front of a document converter",
             Self::Mcp => "Runs the agent in front of a private MCP server",
             Self::Sim => "Runs the simulated OpenAI-compatible backend",
             Self::Options => "Lists the options of a command",
@@ -64,6 +73,8 @@ impl CommandName {
             Self::Up => up::catalogue(),
             Self::Server => server::catalogue(),
             Self::Llm => llm::catalogue(),
+            Self::Asr => asr::catalogue(),
+            Self::Docling => docling::catalogue(),
             Self::Mcp => mcp::catalogue(),
             Self::Sim => sim::catalogue(),
             Self::Options => Catalogue::new(),
@@ -94,6 +105,8 @@ pub(crate) fn run(invocation: Invocation) -> anyhow::Result<()> {
         CommandName::Up => up::run(&load("up.yaml")?),
         CommandName::Server => server::run(&load("server.yaml")?),
         CommandName::Llm => llm::run(&load("worker.yaml")?),
+        CommandName::Asr => asr::run(&load("asr.yaml")?),
+        CommandName::Docling => docling::run(&load("docling.yaml")?),
         CommandName::Mcp => mcp::run(&load("mcp.yaml")?),
         CommandName::Sim => sim::run(&load("sim.yaml")?),
         CommandName::Options => options::run(&invocation.flags),

@@ -4,5 +4,10 @@ use nfrx_spi::PluginFactory;
 
 /// All of them, in the order in which they are registered.
 pub(crate) fn all() -> Vec<Box<dyn PluginFactory>> {
-    vec![Box::new(nfrx_llm::LlmFactory), Box::new(nfrx_mcp::McpFactory)]
+    vec![
+        Box::new(nfrx_llm::LlmFactory),
+        Box::new(nfrx_asr::AsrFactory),
+        Box::new(nfrx_docling::DoclingFactory),
+        Box::new(nfrx_mcp::McpFactory),
+    ]
 }

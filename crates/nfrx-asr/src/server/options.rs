@@ -62,13 +62,9 @@ pub(super) struct AsrOptions {
 impl AsrOptions {
     /// Reads the options; text has the right types by now.
     pub(super) fn read(options: &PluginOptions) -> Result<Self, OptionError> {
-        let bytes = |id: &str, least: i64| {
-            let value = options.int(id)?;
-            u64::try_from(value).ok().filter(|_| value >= least).ok_or_else(|| OptionError {
-                option: format!("plugin_options.asr.{id}"),
-                expected: format!("must be a number of bytes, {least} or more"),
-                found: value.to_string(),
-            })
+        let bytes = |id: &str, least: u64| {
+            let bytes = u64::try_from(options.int(id)?).ok().filter(|bytes| *bytes >= least);
+            bytes.ok_or_else(|| options.refuse(id, &format!("a number of bytes, {least} or more")))
         };
         let dir = options.text("spool_dir").trim();
         Ok(Self {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use http::Request;
+use http::{HeaderValue, Request};
 use nfrx_pool::{DispatchError, Work};
 use nfrx_spi::{ApiError, Body, CallError, Dialect, HandlerResult, Operation, RequestContext, Scopes};
 use nfrx_tunnel::{
-    mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
+    STREAM_HINT, mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
 };
 use percent_encoding::percent_decode_str;
 
@@ -51,6 +51,9 @@ impl Service {
         *call.headers_mut() = parts.headers;
         strip_client_headers(call.headers_mut());
         mark_request(call.headers_mut(), &context.id);
+        if streams {
+            call.headers_mut().insert(STREAM_HINT, HeaderValue::from_static("1"));
+        }
         let work = Work {
             want: self.pool.want(model),
             request: call,

@@ -39,14 +39,10 @@ pub(super) struct DoclingOptions {
 impl DoclingOptions {
     /// Reads the options; text has the right types by now.
     pub(super) fn read(options: &PluginOptions) -> Result<Self, OptionError> {
-        let bytes = options.int("upload_bytes_max")?;
-        let upload_bytes_max = u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+        let bytes = u64::try_from(options.int("upload_bytes_max")?).ok().filter(|bytes| *bytes > 0);
+        let refused = || options.refuse("upload_bytes_max", "a number of bytes, 1 or more");
         Ok(Self {
-            upload_bytes_max: upload_bytes_max.ok_or_else(|| OptionError {
-                option: "plugin_options.docling.upload_bytes_max".to_owned(),
-                expected: "must be a number of bytes, 1 or more".to_owned(),
-                found: bytes.to_string(),
-            })?,
+            upload_bytes_max: bytes.ok_or_else(refused)?,
             silence_max: options.duration("silence_max")?,
         })
     }

@@ -7,9 +7,7 @@
 
 mod actions;
 mod ask;
-mod asr;
 mod contract;
-mod docling;
 mod form;
 mod refused;
 mod slow;
@@ -23,17 +21,23 @@ macro_rules! over {
     ($module:ident, $carrier:ident) => {
         #[path = "both"]
         mod $module {
+            mod asr;
             mod cancel;
+            mod docling;
             mod embeddings;
             mod idle;
             mod leaving;
             mod lost;
             mod queue;
 
-            use nfrx_testkit::relay::{AgentPlan, Carrier};
+            use nfrx_testkit::relay::{AgentPlan, Carrier, Kind};
 
             fn plan(id: &str, max_concurrency: u32) -> AgentPlan {
-                AgentPlan { carrier: Carrier::$carrier, ..AgentPlan::new(id, max_concurrency) }
+                plan_of(Kind::Llm, id, max_concurrency)
+            }
+
+            fn plan_of(kind: Kind, id: &str, max_concurrency: u32) -> AgentPlan {
+                AgentPlan { carrier: Carrier::$carrier, ..AgentPlan::of(kind, id, max_concurrency) }
             }
         }
     };

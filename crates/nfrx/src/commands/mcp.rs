@@ -3,7 +3,6 @@
 use nfrx_agent::AgentConfig;
 use nfrx_mcp::agent::{McpConfig, agent, mcp_agent_specs};
 use nfrx_runtime::options::{Catalogue, Loaded};
-use nfrx_runtime::signals;
 
 use super::CommandName;
 
@@ -17,15 +16,5 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let options = loaded.group(CommandName::Mcp.text());
     let config = AgentConfig::from_options(&options)?;
     let mcp = McpConfig::from_options(&options)?;
-    super::runtime(1)?.block_on(async {
-        let (stop, cut) = (signals::terminate()?, signals::terminate_again()?);
-        let agent = agent(config, mcp)?;
-        tokio::select! {
-            result = agent.run(stop) => Ok(result?),
-            () = cut => {
-                tracing::warn!("told again to stop, cutting what is left");
-                Ok(())
-            }
-        }
-    })
+    super::agent::run(|| Ok(agent(config, mcp)?))
 }

@@ -5,3 +5,4 @@ mod process;
 mod python;
 mod signals;
 mod up;
+mod uploads;

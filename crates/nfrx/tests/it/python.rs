@@ -107,6 +107,32 @@ async fn the_javascript_sdk_understands_every_answer_below_both_paths() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_openai_sdk_transcribes_through_the_relay() {
+    let (server_addr, sim_addr) = (free_addr().to_string(), free_addr().to_string());
+    let sim = nfrx(&["sim", "--listen-addr", &sim_addr, "--tokens-per-second", "0"], &[]);
+    sim.wait_for("simulated backend");
+    let server = nfrx(&["server", "--listen-addr", &server_addr], &[API_KEY, CLIENT_KEY]);
+    server.wait_for("ready");
+    let agent = nfrx(
+        &["asr"],
+        &[
+            ("SERVER_URL", &format!("ws://{server_addr}/api/asr/connect")),
+            ("ASR_BASE_URL", &format!("http://{sim_addr}/v1")),
+            CLIENT_KEY,
+        ],
+    );
+    agent.wait_for(r#""message":"connected""#);
+    let mut sdk = Command::new(from_xtask("NFRX_PYTHON"));
+    sdk.arg(format!("{TESTS}/python/transcriptions.py"));
+    sdk.args([&format!("http://{server_addr}/api/asr/v1"), API_KEY.1, "demo"]);
+    let output =
+        tokio::task::spawn_blocking(move || sdk.output()).await.expect("it runs").expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the SDK does not understand an answer:\n{errors}\n{}", server.said());
+    assert_eq!(output.stdout, b"understood\n");
+}
+
 /// The path behind `/v1` and the body of a line of the script.
 fn exchange(line: &str) -> (String, Vec<u8>) {
     let value: Value = serde_json::from_str(line).expect("one object a line");

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use nfrx_docling::DoclingFactory;
 use nfrx_sim::upload_hash;
 use nfrx_testkit::http::{Answer, get};
-use nfrx_testkit::relay::{API_KEY, AgentPlan, Kind, Relay, TestAgent, config, patiently, set_options};
+use nfrx_testkit::relay::{API_KEY, Kind, Relay, TestAgent, config, patiently, set_options};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -14,7 +14,7 @@ use crate::form::{CONVERT_FILE, CONVERT_SOURCE, file, form, upload_to, with};
 
 async fn start(slots: u32) -> (Relay, TestAgent) {
     let relay = Relay::start(config(&[]));
-    let agent = AgentPlan::of(Kind::Docling, "a", slots).join(&relay.entrance()).await;
+    let agent = super::plan_of(Kind::Docling, "a", slots).join(&relay.entrance()).await;
     (relay, agent)
 }
 
@@ -56,7 +56,7 @@ async fn both_conversions_reach_the_backend_byte_for_byte_whatever_their_type() 
 async fn without_a_worker_it_is_503_and_busy_is_something_else() {
     let relay = Relay::start(config(&[]));
     check(&relay.ask(conversion()).await, 503, "no worker\n");
-    let agent = AgentPlan::of(Kind::Docling, "a", 1).join(&relay.entrance()).await;
+    let agent = super::plan_of(Kind::Docling, "a", 1).join(&relay.entrance()).await;
     let (mut client, mut task) = (relay.client().await, JoinSet::new());
     let stalled = with(conversion(), "x-sim-stall-after", "0");
     task.spawn(async move { drop(client.ask(stalled).await) });
@@ -84,7 +84,7 @@ async fn a_silent_converter_is_a_timeout() {
     let mut config = config(&[]);
     set_options(&mut config, &DoclingFactory, &[("silence_max", "200s")]);
     let relay = Relay::start(config);
-    let agent = AgentPlan::of(Kind::Docling, "a", 1).join(&relay.entrance()).await;
+    let agent = super::plan_of(Kind::Docling, "a", 1).join(&relay.entrance()).await;
     let silent = relay.ask(with(conversion(), "x-sim-stall-after", "0")).await;
     check(&silent, 504, r#"{"error":"timeout"}"#);
     patiently(agent.sim().wait_until(|stats| stats.cancelled == 1)).await;

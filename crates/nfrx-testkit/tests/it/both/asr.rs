@@ -7,7 +7,7 @@ use nfrx_asr::AsrFactory;
 use nfrx_server::ServerConfig;
 use nfrx_sim::{SimConfig, upload_hash};
 use nfrx_testkit::http::{Answer, HttpClient, get};
-use nfrx_testkit::relay::{API_KEY, AgentPlan, Kind, Relay, TestAgent, config, patiently, set_options};
+use nfrx_testkit::relay::{API_KEY, Kind, Relay, TestAgent, config, patiently, set_options};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -22,7 +22,7 @@ fn asr_config(options: &[(&str, &str)]) -> ServerConfig {
 
 async fn start(slots: u32) -> (Relay, TestAgent) {
     let relay = Relay::start(asr_config(&[]));
-    let agent = AgentPlan::of(Kind::Asr, "a", slots).join(&relay.entrance()).await;
+    let agent = super::plan_of(Kind::Asr, "a", slots).join(&relay.entrance()).await;
     (relay, agent)
 }
 
@@ -169,7 +169,7 @@ async fn busy_is_not_unknown_and_nobody_waits() {
 async fn an_alias_will_do_unless_the_least_score_says_otherwise() {
     for (options, status) in [(&[][..], 200), (&[("min_score", "1")], 404)] {
         let relay = Relay::start(asr_config(options));
-        let mut plan = AgentPlan::of(Kind::Asr, "a", 1);
+        let mut plan = super::plan_of(Kind::Asr, "a", 1);
         plan.sim = SimConfig { models: vec!["whisper:large-q5".to_owned()], ..SimConfig::default() };
         let _agent = plan.join(&relay.entrance()).await;
         assert_eq!(relay.ask(transcription("whisper:large-q8")).await.status(), status);
@@ -232,13 +232,13 @@ async fn timed_out(relay: &Relay) -> Answer {
 async fn a_silent_worker_is_a_timeout_and_its_request_is_cancelled() {
     // The agent's limit on its backend, and the relay's on the request.
     let relay = Relay::start(asr_config(&[]));
-    let mut plan = AgentPlan::of(Kind::Asr, "a", 1);
+    let mut plan = super::plan_of(Kind::Asr, "a", 1);
     plan.request_timeout = Some(Duration::from_secs(60));
     let agent = plan.join(&relay.entrance()).await;
     check(&timed_out(&relay).await, 504, r#"{"error":"timeout"}"#);
     assert_eq!(agent.sim().cancelled(), 1);
     let relay = Relay::start(asr_config(&[("silence_max", "200s")]));
-    let agent = AgentPlan::of(Kind::Asr, "a", 1).join(&relay.entrance()).await;
+    let agent = super::plan_of(Kind::Asr, "a", 1).join(&relay.entrance()).await;
     check(&timed_out(&relay).await, 504, r#"{"error":"timeout"}"#);
     patiently(agent.sim().wait_until(|stats| stats.cancelled == 1)).await;
 }
