@@ -40,6 +40,9 @@ pub(super) enum Failure {
     /// The agent does not let this through.
     #[error("the agent does not allow this")]
     Refused,
+    /// The way to the agent carries no request that long.
+    #[error("the request is too long for this agent: update it")]
+    TooLarge,
     /// The request's own body broke off.
     #[error("the request's body broke off")]
     Body,
@@ -67,6 +70,7 @@ impl Failure {
             // This plugin's own limit is far below what any tunnel carries.
             CallError::RequestBody | CallError::TooLarge { .. } => Self::Body,
             CallError::Refused => Self::Refused,
+            CallError::TooLarge { .. } => Self::TooLarge,
         }
     }
 
@@ -79,6 +83,7 @@ impl Failure {
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Lost | Self::Upstream => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body => StatusCode::BAD_REQUEST,
         }
     }
@@ -91,6 +96,7 @@ impl Failure {
             Self::Busy => "LIMIT_EXCEEDED",
             Self::Lost | Self::Upstream => "MCP_UPSTREAM_ERROR",
             Self::Timeout => "MCP_TIMEOUT",
+            Self::TooLarge => "MCP_LIMIT_EXCEEDED",
             Self::Body => "MCP_SCHEMA_ERROR",
         }
     }
