@@ -71,8 +71,8 @@ impl Mcp {
         let memory = Memory::new(context.options.state_dir.as_deref());
         let rules = Rules { newer_takes_over: options.newer_takes_over, calls_max: options.calls_max };
         let registry = Arc::new(Registry::new(rules, memory.read()));
-        let acceptor = Acceptor::for_plugin(&context, Arc::new(Intake(Arc::clone(&registry))));
-        let acceptor = Arc::new(acceptor);
+        let intake = Arc::new(Intake(Arc::clone(&registry)));
+        let acceptor = Arc::new(Acceptor::for_plugin(&context, intake));
         let requests = context.shared.get::<RequestMetrics>();
         let head_max = context.options.request_timeout;
         let service = Arc::new(Service {

@@ -21,9 +21,6 @@ pub(super) enum Failure {
     /// The session belongs to another key.
     #[error("this session belongs to another key")]
     Foreign,
-    /// The key may not use this tool.
-    #[error("this key may not use this tool")]
-    Tool,
     /// As many calls as may be are with this agent.
     #[error("too many concurrent calls")]
     Busy,
@@ -40,6 +37,9 @@ pub(super) enum Failure {
     /// The agent does not let this through.
     #[error("the agent does not allow this")]
     Refused,
+    /// The way to the agent carries no request that long.
+    #[error("the request is too long for this agent: update it")]
+    TooLarge,
     /// The request's own body broke off.
     #[error("the request's body broke off")]
     Body,
@@ -64,9 +64,9 @@ impl Failure {
             CallError::Draining | CallError::Busy => Self::Away,
             CallError::Unreachable | CallError::Upstream => Self::Upstream,
             CallError::Timeout => Self::Timeout,
-            // This plugin's own limit is far below what any tunnel carries.
-            CallError::RequestBody | CallError::TooLarge { .. } => Self::Body,
+            CallError::RequestBody => Self::Body,
             CallError::Refused => Self::Refused,
+            CallError::TooLarge { .. } => Self::TooLarge,
         }
     }
 
@@ -75,10 +75,11 @@ impl Failure {
         match self {
             Self::Unknown | Self::NoPath => StatusCode::NOT_FOUND,
             Self::Away => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Foreign | Self::Tool | Self::Refused => StatusCode::FORBIDDEN,
+            Self::Foreign | Self::Refused => StatusCode::FORBIDDEN,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Lost | Self::Upstream => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body => StatusCode::BAD_REQUEST,
         }
     }
@@ -87,10 +88,11 @@ impl Failure {
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::Unknown | Self::NoPath | Self::Away => "PROVIDER_UNAVAILABLE",
-            Self::Foreign | Self::Tool | Self::Refused => "MCP_FORBIDDEN",
+            Self::Foreign | Self::Refused => "MCP_FORBIDDEN",
             Self::Busy => "LIMIT_EXCEEDED",
             Self::Lost | Self::Upstream => "MCP_UPSTREAM_ERROR",
             Self::Timeout => "MCP_TIMEOUT",
+            Self::TooLarge => "MCP_LIMIT_EXCEEDED",
             Self::Body => "MCP_SCHEMA_ERROR",
         }
     }

@@ -12,9 +12,6 @@ use crate::offer::segment;
 /// Where it is served, before the resource's own path.
 pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// A longer description is not believed.
-pub(super) const BYTES_MAX: usize = 64 * 1024;
-
 /// Our public address, if it is known.
 #[derive(Debug, Clone)]
 pub(super) struct Metadata {
