@@ -116,6 +116,10 @@ impl Plugin for Mcp {
         ID
     }
 
+    fn descriptor(&self) -> PluginDescriptor {
+        options::descriptor()
+    }
+
     fn register_routes(&self, router: &mut Router) {
         self.server_routes(router, "/id/{id}");
         self.server_routes(router, "/id/{id}/{*below}");
