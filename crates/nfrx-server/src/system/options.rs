@@ -30,7 +30,7 @@ struct Group {
 pub(super) fn routes(router: &mut Router, host: &Arc<Host>) {
     let own = group("server", "Server", "Listeners, login and limits.", host.own_options());
     let plugins = host.plugins().iter().map(|built| {
-        let descriptor = &built.descriptor;
+        let descriptor = built.plugin.descriptor();
         group(descriptor.id, descriptor.name, descriptor.summary, &built.options)
     });
     let groups: Arc<Vec<Group>> = Arc::new(std::iter::once(own).chain(plugins).collect());
