@@ -112,6 +112,10 @@ impl Plugin for Asr {
         ID
     }
 
+    fn descriptor(&self) -> PluginDescriptor {
+        options::descriptor()
+    }
+
     fn register_routes(&self, router: &mut Router) {
         self.service.pool.register_actions(router);
         router.route("/v1", |v1| {
@@ -141,6 +145,10 @@ impl Plugin for Asr {
 
     fn register_state(&self, state: &mut dyn StateRegistry) {
         state.add(Box::new(self.service.pool.clone()));
+    }
+
+    fn workers(&self) -> Option<&dyn WorkerProvider> {
+        Some(self)
     }
 
     fn drain(&self) {

@@ -81,6 +81,10 @@ impl Plugin for Docling {
         ID
     }
 
+    fn descriptor(&self) -> PluginDescriptor {
+        options::descriptor()
+    }
+
     fn register_routes(&self, router: &mut Router) {
         self.service.pool.register_actions(router);
         router.route("/v1", |v1| {
@@ -111,6 +115,10 @@ impl Plugin for Docling {
 
     fn register_state(&self, state: &mut dyn StateRegistry) {
         state.add(Box::new(self.service.pool.clone()));
+    }
+
+    fn workers(&self) -> Option<&dyn WorkerProvider> {
+        Some(self)
     }
 
     fn drain(&self) {

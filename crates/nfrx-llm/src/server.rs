@@ -152,6 +152,10 @@ impl Plugin for Llm {
         ID
     }
 
+    fn descriptor(&self) -> PluginDescriptor {
+        options::descriptor()
+    }
+
     fn register_routes(&self, router: &mut Router) {
         self.service.pool.register_actions(router);
         router.route("/v1", |v1| self.openai_routes(v1));
@@ -177,6 +181,10 @@ impl Plugin for Llm {
 
     fn register_state(&self, state: &mut dyn StateRegistry) {
         state.add(Box::new(self.service.pool.clone()));
+    }
+
+    fn workers(&self) -> Option<&dyn WorkerProvider> {
+        Some(self)
     }
 
     fn drain(&self) {

@@ -3,7 +3,6 @@
 mod agent;
 mod answer;
 mod asked;
-mod events;
 mod failure;
 mod headers;
 mod login;
@@ -114,6 +113,10 @@ impl Mcp {
 impl Plugin for Mcp {
     fn id(&self) -> &'static str {
         ID
+    }
+
+    fn descriptor(&self) -> PluginDescriptor {
+        options::descriptor()
     }
 
     fn register_routes(&self, router: &mut Router) {

@@ -39,6 +39,12 @@ pub enum StartError {
         /// The id.
         id: &'static str,
     },
+    /// A plugin and its factory say different things of it.
+    #[error("plugin `{plugin}` describes itself other than its factory does")]
+    PluginDescriptor {
+        /// The factory's id.
+        plugin: &'static str,
+    },
     /// Two parts of the state have the same id.
     #[error("plugin `{plugin}` adds state `{id}`, which exists already")]
     StateId {

@@ -1,5 +1,6 @@
 //! The plugin host: builds plugins, gives each what it is promised, and calls its hooks.
 
+mod ready;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,6 @@ pub(crate) struct Host {
 /// One plugin.
 pub(crate) struct Built {
     pub(crate) plugin: Arc<dyn Plugin>,
-    pub(crate) descriptor: PluginDescriptor,
     pub(crate) options: PluginOptions,
     state: PluginState,
 }
@@ -73,8 +73,11 @@ impl Host {
             };
             let plugin =
                 factory.build(context).map_err(|source| StartError::Plugin { plugin: id, source })?;
+            if plugin.id() != id || plugin.descriptor() != descriptor {
+                return Err(StartError::PluginDescriptor { plugin: id });
+            }
             info!(plugin = id, "plugin built");
-            built.push(Built { plugin, descriptor, options: plugin_options, state });
+            built.push(Built { plugin, options: plugin_options, state });
         }
         Ok(Self { built, descriptors })
     }
@@ -87,6 +90,9 @@ impl Host {
             let id = plugin.id();
             let mut router = Router::new(id, format!("/api/{id}"));
             plugin.register_routes(&mut router);
+            if let Some(workers) = plugin.workers() {
+                ready::route(&mut router, workers);
+            }
             let (mut routes, mut guards) = router.into_parts();
             registered.routes.append(&mut routes);
             registered.guards.append(&mut guards);
@@ -112,7 +118,7 @@ impl Host {
 
     /// How each plugin is, by id.
     pub(crate) fn statuses(&self) -> BTreeMap<&'static str, PluginStatus> {
-        self.built.iter().map(|built| (built.descriptor.id, built.state.status())).collect()
+        self.built.iter().map(|built| (built.plugin.id(), built.state.status())).collect()
     }
 
     /// Ports are bound, nobody is served yet.
@@ -133,7 +139,7 @@ impl Host {
     pub(crate) async fn stop(&self, time_max: Duration) {
         let stopping = join_all(self.built.iter().map(|built| async {
             built.plugin.stop().await;
-            debug!(plugin = built.descriptor.id, "plugin stopped");
+            debug!(plugin = built.plugin.id(), "plugin stopped");
         }));
         if tokio::time::timeout(time_max, stopping).await.is_err() {
             warn!("a plugin did not stop in time");

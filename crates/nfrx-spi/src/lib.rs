@@ -90,6 +90,10 @@
 //!         "greeter"
 //!     }
 //!
+//!     fn descriptor(&self) -> PluginDescriptor {
+//!         GreeterFactory.descriptor()
+//!     }
+//!
 //!     fn register_routes(&self, router: &mut Router) {
 //!         let greetings = Arc::clone(&self.0);
 //!         router.get("/hello/{name}", move |_, context| hello(Arc::clone(&greetings), context));
@@ -254,10 +258,12 @@
 //! | when | the server calls | from |
 //! |---|---|---|
 //! | start, before any port is open | [`PluginFactory::descriptor`] of every listed plugin, chosen or not; then [`PluginFactory::build`] of each that is chosen, in the list's order | the task that starts the server |
-//! | all are built | [`Plugin::register_routes`], [`register_metrics`](Plugin::register_metrics), [`register_state`](Plugin::register_state), plugin by plugin; [`Middleware::wrap`] within, and [`Collector::collect`] once, to judge the names | the same |
+//! | one is built | [`Plugin::descriptor`], which must be its factory's | the same |
+//! | all are built | [`Plugin::register_routes`], [`workers`](Plugin::workers), [`register_metrics`](Plugin::register_metrics), [`register_state`](Plugin::register_state), plugin by plugin; [`Middleware::wrap`] within, and [`Collector::collect`] once, to judge the names | the same |
 //! | the ports are bound | [`Plugin::start`] | the same |
 //! | a request has passed gate and limits | [`Handler::call`] | the connection's task; on HTTP/2 a task for each request |
 //! | an agent has registered | [`WorkerIntake::join`]; [`Membership::open`] once it is welcomed, then [`update`](Membership::update) and [`heartbeat`](Membership::heartbeat) as they come; its drop at the end | the tunnel's task |
+//! | `GET /api/{plugin}/ready/{label}` | [`Scheduler::pick_worker`]; the slot is given back at once | the request's task |
 //! | a worker is looked for, or gets free | [`Scorer::score`] | the task that takes or frees the slot, under the pool's lock |
 //! | `/api/state`, its stream, a view | [`StateElement::data`], at most twice a second; [`StateElement::html`] | the task of whoever looks |
 //! | a scrape of `/metrics` | [`Collector::collect`] | the scrape's task |

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     BoxFuture, MetricsError, MetricsRegistry, OptionError, Options, PluginDescriptor, PluginOptions, Router,
-    Shared, StateRegistry,
+    Shared, StateRegistry, WorkerProvider,
 };
 
 /// One kind of service the relay offers, such as chat or MCP.
@@ -22,6 +22,10 @@ pub trait Plugin: Send + Sync + 'static {
     /// and `_`, never reused. The same as in its [`PluginDescriptor`].
     fn id(&self) -> &'static str;
 
+    /// What the plugin says of itself: the same as its [`PluginFactory`] says, which is asked
+    /// before there is a plugin. Where the two differ the start stops.
+    fn descriptor(&self) -> PluginDescriptor;
+
     /// Adds everything served under `/api/{id}`, and what it mounts elsewhere. A pattern
     /// that can't be read, or that is served already, stops the start.
     fn register_routes(&self, router: &mut Router);
@@ -35,6 +39,12 @@ pub trait Plugin: Send + Sync + 'static {
     /// Adds this plugin's part of the state API. Registers none by default. An id that is
     /// taken stops the start.
     fn register_state(&self, _state: &mut dyn StateRegistry) {}
+
+    /// The plugin's workers, if it has some that stand in for one another; `None` by default.
+    /// With them the server serves `GET /api/{id}/ready/{label}`.
+    fn workers(&self) -> Option<&dyn WorkerProvider> {
+        None
+    }
 
     /// Called once, when every plugin is registered and the ports are bound, before
     /// anybody is served: the place to spawn tasks. Does nothing by default.

@@ -117,8 +117,11 @@ pub enum PickError {
     Busy,
 }
 
-/// Implemented by plugins that have workers, for whatever in the plugin takes workers
-/// without knowing the pool. The server does not call it.
+/// A plugin's workers, for whoever takes one without knowing the plugin or its pool.
+///
+/// Implemented by plugins that have workers and given by
+/// [`Plugin::workers`](crate::Plugin::workers); called by the server, once at start, which
+/// lets clients and monitors ask whether a label would be served at this moment.
 pub trait WorkerProvider: Send + Sync + 'static {
     /// The plugin's scheduler; the same pool at each call.
     fn scheduler(&self) -> Arc<dyn Scheduler>;

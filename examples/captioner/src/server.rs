@@ -95,6 +95,10 @@ impl Plugin for Captioner {
         ID
     }
 
+    fn descriptor(&self) -> PluginDescriptor {
+        options::descriptor()
+    }
+
     fn register_routes(&self, router: &mut Router) {
         router.route("/v1", |v1| {
             v1.dialect(Dialect::OpenAi).guard();
@@ -126,6 +130,10 @@ impl Plugin for Captioner {
 
     fn register_state(&self, state: &mut dyn StateRegistry) {
         state.add(Box::new(CaptionState::new(self.pool.clone(), Arc::clone(&self.service.metrics))));
+    }
+
+    fn workers(&self) -> Option<&dyn WorkerProvider> {
+        Some(self)
     }
 
     fn drain(&self) {

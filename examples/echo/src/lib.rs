@@ -23,6 +23,10 @@ pub use agents::Agents;
 
 const ID: &str = "echo";
 
+fn descriptor() -> PluginDescriptor {
+    PluginDescriptor { id: ID, name: "Echo", summary: "Says back what it is told", args: Vec::new() }
+}
+
 /// The protocol that `/api/echo/socket` switches to: every byte comes back.
 const SOCKET_PROTOCOL: &str = "nfrx-echo";
 
@@ -31,7 +35,7 @@ pub struct EchoFactory;
 
 impl PluginFactory for EchoFactory {
     fn descriptor(&self) -> PluginDescriptor {
-        PluginDescriptor { id: ID, name: "Echo", summary: "Says back what it is told", args: Vec::new() }
+        descriptor()
     }
 
     fn build(&self, context: PluginContext) -> Result<Arc<dyn Plugin>, OptionError> {
@@ -50,6 +54,10 @@ struct Echo {
 impl Plugin for Echo {
     fn id(&self) -> &'static str {
         ID
+    }
+
+    fn descriptor(&self) -> PluginDescriptor {
+        descriptor()
     }
 
     fn register_routes(&self, router: &mut Router) {

@@ -23,12 +23,12 @@ struct Root {
 
 pub(super) fn routes(router: &mut Router, host: &Arc<Host>, taken: &[Route]) {
     for built in host.plugins() {
-        let descriptor = &built.descriptor;
+        let descriptor = built.plugin.descriptor();
         let root = Arc::new(Root {
             id: descriptor.id,
             name: descriptor.name,
             summary: descriptor.summary,
-            args: (!descriptor.args.is_empty()).then(|| descriptor.args.clone()),
+            args: (!descriptor.args.is_empty()).then_some(descriptor.args),
             options: shown(&built.options),
         });
         for pattern in [format!("/api/{}", descriptor.id), format!("/api/{}/", descriptor.id)] {

@@ -9,9 +9,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use nfrx_spi::metrics::{Counter, Family};
 use nfrx_spi::{
-    Access, ApiError, ArgSpec, ArgType, Body, BodyError, BoxFuture, Dialect, Login, LoginRefused,
-    MetricsError, MetricsRegistry, OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory,
-    PluginStatus, RequestContext, Router, StateElement, StateRegistry, Upgrade,
+    Access, ApiError, ArgSpec, ArgType, Body, BodyError, BoxFuture, CallError, Dialect, Login, LoginRefused,
+    MetricsError, MetricsRegistry, Moment, OptionError, PickError, PickedWorker, Plugin, PluginContext,
+    PluginDescriptor, PluginFactory, PluginStatus, RequestContext, Router, Scheduler, StateElement,
+    StateRegistry, Upgrade, WorkerProvider, WorkerRef,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -53,11 +54,15 @@ struct FakePlugin {
     calls: Arc<Family<Counter, 1>>,
 }
 
+fn descriptor(id: &'static str) -> PluginDescriptor {
+    let size = ArgSpec::new("size", ArgType::Int, "a size").default("7");
+    let pin = ArgSpec::new("pin", ArgType::String, "a secret").default("hunter2").secret();
+    PluginDescriptor { id, name: "Fake", summary: "for tests", args: vec![size, pin] }
+}
+
 impl PluginFactory for Fake {
     fn descriptor(&self) -> PluginDescriptor {
-        let size = ArgSpec::new("size", ArgType::Int, "a size").default("7");
-        let pin = ArgSpec::new("pin", ArgType::String, "a secret").default("hunter2").secret();
-        PluginDescriptor { id: self.id, name: "Fake", summary: "for tests", args: vec![size, pin] }
+        descriptor(self.id)
     }
 
     fn build(&self, context: PluginContext) -> Result<Arc<dyn Plugin>, OptionError> {
@@ -73,6 +78,14 @@ impl PluginFactory for Fake {
 impl Plugin for FakePlugin {
     fn id(&self) -> &'static str {
         self.id
+    }
+
+    fn descriptor(&self) -> PluginDescriptor {
+        descriptor(if self.id == "two-faced" { "fake" } else { self.id })
+    }
+
+    fn workers(&self) -> Option<&dyn WorkerProvider> {
+        Some(self)
     }
 
     fn register_routes(&self, router: &mut Router) {
@@ -124,6 +137,51 @@ impl Plugin for FakePlugin {
     fn stop(&self) -> BoxFuture<'_, ()> {
         self.wires.hook("stop");
         Box::pin(std::future::ready(()))
+    }
+}
+
+/// One worker, for whom `free` is free, `busy/one` is not, and nothing else is known.
+struct OneWorker;
+
+impl Scheduler for OneWorker {
+    fn pick_worker(&self, label: &str) -> Result<PickedWorker, PickError> {
+        match label {
+            "free" => Ok(PickedWorker::new(Arc::new(Self), ())),
+            "busy/one" => Err(PickError::Busy),
+            _ => Err(PickError::UnknownLabel),
+        }
+    }
+}
+
+impl WorkerRef for OneWorker {
+    fn id(&self) -> &str {
+        "one"
+    }
+
+    fn name(&self) -> &str {
+        "One"
+    }
+
+    fn last_heartbeat(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn preferred_batch_size(&self) -> u32 {
+        0
+    }
+
+    fn in_flight(&self) -> u32 {
+        0
+    }
+
+    fn call(&self, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        unreachable!("nobody sends it anything")
+    }
+}
+
+impl WorkerProvider for FakePlugin {
+    fn scheduler(&self) -> Arc<dyn Scheduler> {
+        Arc::new(OneWorker)
     }
 }
 

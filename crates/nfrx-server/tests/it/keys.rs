@@ -60,6 +60,13 @@ async fn a_named_key_has_its_name_and_scopes() {
     );
     let view = world.ask(REMOTE, get("/api/state/view/fake.html", Some("hunter2"))).await;
     assert_eq!(view.status(), 204);
+    file.write(&format!("- {{name: chat, sha256: {TWO}, models: [free]}}\n"));
+    wait_for(&world, "hunter2", 200).await;
+    // Seen to fail: without the look at the key's models.
+    for (label, status) in [("free", 200), ("busy/one", 403)] {
+        let ready = world.ask(REMOTE, get(&format!("/api/fake/ready/{label}"), Some("hunter2"))).await;
+        assert_eq!(ready.status().as_u16(), status, "{label}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,6 +129,24 @@ async fn a_start_that_makes_no_sense_is_refused_with_the_plugins_name() {
     same_metrics.push(Box::new(Fake { id: "other", wires: wires.clone() }));
     let error = Server::in_memory(ServerConfig::local(), same_metrics).err();
     assert!(matches!(error, Some(StartError::Metrics { plugin: "other", .. })), "{error:?}");
+    let two_faced = vec![Box::new(Fake { id: "two-faced", wires }) as _];
+    // Seen to fail: without the comparison of both descriptions.
+    assert!(start(ServerConfig::local(), two_faced).is_some_and(|error| error.contains("`two-faced`")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_is_ready_when_a_worker_would_take_it_now() {
+    let world = World::new(with_keys());
+    let ask = async |label: &str, key| world.ask(REMOTE, get(&format!("/api/fake/ready/{label}"), key)).await;
+    let ready = ask("free", Some("alpha")).await;
+    assert_eq!((ready.status().as_u16(), ready.json()), (200, json!({ "label": "free", "ready": true })));
+    let busy = ask("busy/one", Some("alpha")).await;
+    assert_eq!((busy.status().as_u16(), header(&busy, "retry-after")), (503, "1"));
+    assert_eq!(ask("unknown", Some("alpha")).await.status(), 404);
+    // Seen to fail: with access for anybody.
+    for key in [None, Some("beta")] {
+        assert_eq!(ask("free", key).await.status(), 401);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,6 +27,9 @@ pub(super) fn violations(factory: &dyn PluginFactory) -> Vec<String> {
         Ok(plugin) if plugin.id() != descriptor.id => {
             found.push(format!("it is `{}` and describes itself as `{}`", plugin.id(), descriptor.id));
         }
+        Ok(plugin) if plugin.descriptor() != descriptor => {
+            found.push("it describes itself other than its factory does".to_owned());
+        }
         Ok(plugin) => {
             routes(&*plugin, &mut found);
             metrics(&*plugin, &mut found);

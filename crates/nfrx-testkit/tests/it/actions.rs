@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use nfrx_spi::Secret;
-use nfrx_testkit::http::{Answer, post};
+use nfrx_testkit::http::{Answer, get, post};
 use nfrx_testkit::relay::{API_KEY, AgentPlan, Relay, WORKER_KEY, config};
 use serde_json::json;
 
@@ -38,6 +38,21 @@ async fn a_drained_worker_gets_nothing_until_the_drain_is_taken_back() {
     assert_eq!(act(&relay, Some(ADMIN_KEY), "a", "undrain").await.status(), StatusCode::OK);
     assert_eq!(waiting.join_next().await.expect("it waits").expect("no panic"), StatusCode::OK);
     assert_eq!(agent.sim().finished(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_is_ready_while_a_worker_would_take_it() {
+    let relay = with_admin();
+    let ready = async |model: &str| {
+        let answer = relay.ask(get(&format!("/api/llm/ready/{model}"), Some(API_KEY))).await;
+        answer.status().as_u16()
+    };
+    assert_eq!(ready("demo").await, 404);
+    let _agent = AgentPlan::new("a", 1).join(&relay.entrance()).await;
+    // It gives back what it takes: with one slot it could not say so twice.
+    assert_eq!((ready("demo").await, ready("demo").await, ready("other").await), (200, 200, 404));
+    assert_eq!(act(&relay, Some(ADMIN_KEY), "a", "drain").await.status(), StatusCode::OK);
+    assert_eq!(ready("demo").await, 503);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,7 @@ async fn llm_asr_and_docling_keep_the_contract() {
 enum Mistake {
     None,
     Id,
+    Descriptor,
     OptionName,
     OptionPlace,
     OptionDefault,
@@ -74,7 +75,15 @@ async fn answer(_: Request<Body>, _: RequestContext) -> HandlerResult {
 
 impl Plugin for Odd {
     fn id(&self) -> &'static str {
-        self.descriptor().id
+        PluginFactory::descriptor(self).id
+    }
+
+    fn descriptor(&self) -> PluginDescriptor {
+        let mut descriptor = PluginFactory::descriptor(self);
+        if self.0 == Mistake::Descriptor {
+            descriptor.summary = "another";
+        }
+        descriptor
     }
 
     fn register_routes(&self, router: &mut Router) {
@@ -132,6 +141,7 @@ async fn each_mistake_is_found_and_named() {
     contract::check(|| Box::new(Odd(Mistake::None))).await;
     for (mistake, part) in [
         (Mistake::Id, "its id `Odd!`"),
+        (Mistake::Descriptor, "other than its factory"),
         (Mistake::OptionName, "`Size` is not named"),
         (Mistake::OptionPlace, "not `plugin_options.odd.size`"),
         (Mistake::OptionDefault, "default `one` is no Int"),

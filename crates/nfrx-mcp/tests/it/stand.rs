@@ -1,0 +1,110 @@
+//! The same relay on real ports, before the fixture as a process of its own: for clients that
+//! are programs. Never with a paused clock.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use nfrx_agent::AgentConfig;
+use nfrx_mcp::agent::{McpConfig, agent, mcp_agent_specs};
+use nfrx_spi::PluginOptions;
+use nfrx_testkit::relay::{Relay, WORKER_KEY, patiently};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::rig::{CLOCK, config, plugins};
+
+/// A private server as a process, which dies with this value.
+pub(crate) struct Backend {
+    url: String,
+    _child: Child,
+}
+
+impl Backend {
+    /// The fixture.
+    pub(crate) async fn fixture() -> Self {
+        let program = fixture();
+        assert!(program.exists(), "`cargo build --package nfrx-mcp --examples` makes {}", program.display());
+        let mut command = Command::new(program);
+        command.args(["http", "127.0.0.1:0"]);
+        Self::start(command, |line| line.strip_prefix("ready ").map(str::to_owned)).await
+    }
+
+    /// Another program; `ready` finds the server's address in a line that it prints.
+    pub(crate) async fn start(mut command: Command, ready: impl Fn(&str) -> Option<String>) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("can't start {command:?}: {error}"));
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut found = None;
+        while found.is_none() {
+            let line = patiently(lines.next_line()).await.expect("it is text");
+            found = ready(&line.unwrap_or_else(|| panic!("{command:?} ended before it was ready")));
+        }
+        Self { url: found.expect("the loop ends with it"), _child: child }
+    }
+
+    /// Where it is reached directly.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// The example's program, beside the folder of this one.
+fn fixture() -> PathBuf {
+    let own = std::env::current_exe().expect("it runs");
+    let profile = own.parent().and_then(|deps| deps.parent()).expect("tests lie in deps");
+    profile.join("examples").join(format!("mcp_fixture{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// A relay on a port and an agent that dialed it, open to everybody.
+pub(crate) struct Stand {
+    url: String,
+    _relay: Relay,
+    _agent: JoinSet<()>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Stand {
+    /// With an agent before the server at `backend`.
+    pub(crate) async fn before(backend: &str) -> Self {
+        let relay = Relay::bind_with(config(&[("public", "true")]), plugins()).await;
+        let addr = relay.addr().expect("it is bound");
+        let values = [
+            ("server_url", format!("ws://{addr}/api/mcp/connect")),
+            ("client_key", WORKER_KEY.to_owned()),
+            ("client_id", "clock".to_owned()),
+            ("provider_url", backend.to_owned()),
+        ];
+        let values = values.map(|(id, value)| (id.to_owned(), value));
+        let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
+        let settings = AgentConfig::from_options(&options).expect("tests write valid options");
+        let mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        let agent = agent(settings, mcp).expect("a valid address");
+        let (mut status, mut task) = (agent.status().watch(), JoinSet::new());
+        let (stop, stopped) = oneshot::channel::<()>();
+        task.spawn(async move {
+            // How it ended is what its clients see.
+            let _ = agent.run(async { drop(stopped.await) }).await;
+        });
+        let joined = status.wait_for(|status| status.connected_to_server && status.connected_to_backend);
+        drop(patiently(joined).await.expect("the board is ours"));
+        Self { url: format!("http://{addr}{CLOCK}"), _relay: relay, _agent: task, _stop: stop }
+    }
+
+    /// Where the server is reached through the relay.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// The path that `cargo xtask test` found for this.
+pub(crate) fn from_xtask(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("`cargo xtask test` sets {name}"))
+}
+
+/// Runs a program to its end.
+pub(crate) async fn output(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    patiently(command.output()).await.unwrap_or_else(|error| panic!("can't start {command:?}: {error}"))
+}
