@@ -74,7 +74,8 @@ fn settings_that_would_stop_a_start_are_told_before() {
 
 #[test]
 fn a_command_line_that_is_no_such_thing_ends_with_two() {
-    for args in [&["--prot", "1"][..], &["check-config", "keys"], &["keys", "add"], &["keys", "forget", "x"]] {
+    for args in [&["--prot", "1"][..], &["check-config", "keys"], &["keys", "add"], &["keys", "forget", "x"]]
+    {
         let (code, out, err) = run(NFRX, args, &[]);
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
         assert!(err.contains("Usage") || err.contains("error:"), "{err}");
@@ -101,7 +102,9 @@ fn plugins_and_their_options_are_told_on_stdout() {
     assert_eq!(code, 0);
     let at = |text: &str| out.find(text).unwrap_or_else(|| panic!("`{text}` is missing in {out}"));
     assert!(out.starts_with("\nExtensions:\n"));
-    assert!(at("  - ASR (asr)") < at("  - Docling (docling)") && at("(docling)") < at("  - LLM Gateway (llm)"));
+    assert!(
+        at("  - ASR (asr)") < at("  - Docling (docling)") && at("(docling)") < at("  - LLM Gateway (llm)")
+    );
     assert!(at("env: LLM_QUEUE_SIZE") < at("(mcp)"));
     assert!(err.contains("--api-key"), "{err}");
 }
