@@ -5,7 +5,7 @@
 //! `INSECURE_OPEN` says otherwise (decision 17). Keys are compared as digests, in
 //! constant time, against every key (KD-19).
 
-mod digest;
+pub(crate) mod digest;
 mod failures;
 mod keys;
 mod keys_file;
