@@ -16,6 +16,7 @@ mod service;
 pub mod stdio;
 mod talk;
 mod upstream;
+mod v1;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,8 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
         if let Some(follower) = follower {
             drain.spawn("mcp servers file", follower.run(service.clone()));
         }
-        ServiceParts { service: Arc::new(service), offers }
+        let legacy = Some(v1::link(&service));
+        ServiceParts { service: Arc::new(service), offers, legacy }
     };
     Ok(Agent::of_service(config, Box::new(start))?)
 }

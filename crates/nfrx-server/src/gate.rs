@@ -8,7 +8,7 @@
 //! actions only.
 
 mod browser;
-mod digest;
+pub(crate) mod digest;
 mod failures;
 mod keys;
 mod keys_file;

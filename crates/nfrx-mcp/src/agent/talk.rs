@@ -210,7 +210,8 @@ fn value(text: &str) -> Result<HeaderValue, TalkError> {
     HeaderValue::try_from(text).map_err(|_| TalkError::NotMcp)
 }
 
-fn is_events(headers: &HeaderMap) -> bool {
+/// Whether an answer is a stream of events.
+pub(super) fn is_events(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.trim_start().starts_with("text/event-stream")
 }
@@ -221,24 +222,37 @@ async fn whole(body: Body) -> Result<Bytes, TalkError> {
 }
 
 /// The answer to our request in a stream; what else the server says is not for us.
-async fn first_answer(mut body: Body) -> Result<Value, TalkError> {
+async fn first_answer(body: Body) -> Result<Value, TalkError> {
+    let found = pick(body, ANSWER_BYTES_MAX, |data| {
+        let message: Value = serde_json::from_slice(data).unwrap_or_default();
+        (message["id"] == ID && message.get("method").is_none()).then_some(message)
+    });
+    found.await?.ok_or(TalkError::NotMcp)
+}
+
+/// The first message of a stream of events that `pick` takes; the rest of the stream is
+/// dropped. `None` when the stream ends without one, or a line has more than `bytes_max`.
+pub(super) async fn pick<T>(
+    mut body: Body,
+    bytes_max: usize,
+    mut pick: impl FnMut(&[u8]) -> Option<T>,
+) -> Result<Option<T>, CallError> {
     let mut held = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| CallError::Upstream)?.into_data() else { continue };
         held.extend_from_slice(&data);
-        while let Some(end) = memchr::memchr(b'\n', &held) {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', &held) {
             let line = held.split_to(end + 1);
-            let Some(data) = line.strip_prefix(b"data:") else { continue };
-            let message: Value = serde_json::from_slice(data).unwrap_or_default();
-            if message["id"] == ID && message.get("method").is_none() {
-                return Ok(message);
+            // Servers write a message in one line, as JSON allows.
+            if let Some(found) = line.strip_prefix(b"data:").and_then(&mut pick) {
+                return Ok(Some(found));
             }
         }
-        if held.len() > ANSWER_BYTES_MAX {
+        if held.len() > bytes_max {
             break;
         }
     }
-    Err(TalkError::NotMcp)
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod leaving;
 mod login;
 mod many;
 mod node;
+mod old;
 mod rig;
 mod servers;
 mod stand;

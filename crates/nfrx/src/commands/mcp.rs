@@ -1,20 +1,18 @@
 //! `nfrx mcp`: the agent in front of a private MCP server.
 
-use nfrx_agent::AgentConfig;
-use nfrx_mcp::agent::{McpConfig, agent, mcp_agent_specs};
+use nfrx_agent::{Agent, AgentConfig};
+use nfrx_mcp::agent::{McpConfig, mcp_agent_specs};
 use nfrx_runtime::options::{Catalogue, Loaded};
 
 use super::CommandName;
 
 pub(super) fn catalogue() -> Catalogue {
-    let mut catalogue = Catalogue::new();
-    catalogue.add(CommandName::Mcp.text(), mcp_agent_specs());
-    catalogue
+    super::agent::catalogue(CommandName::Mcp, mcp_agent_specs())
 }
 
-pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
+pub(super) fn agent(loaded: &Loaded) -> anyhow::Result<Agent> {
     let options = loaded.group(CommandName::Mcp.text());
-    let config = AgentConfig::from_options(&options)?;
+    let config = AgentConfig::of_kind(CommandName::Mcp.text(), &options)?;
     let mcp = McpConfig::from_options(&options)?;
-    super::agent::run(|| Ok(agent(config, mcp)?))
+    Ok(nfrx_mcp::agent::agent(config, mcp)?)
 }

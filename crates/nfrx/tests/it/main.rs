@@ -3,6 +3,7 @@
 mod audit;
 mod process;
 mod python;
+mod settings;
 mod signals;
 mod up;
 mod uploads;
