@@ -7,6 +7,7 @@
 mod allow;
 mod ceiling;
 mod headers;
+mod timing;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use nfrx_runtime::DrainWatch;
-use nfrx_spi::{Body, BodyError, BoxFuture, CallError};
+use nfrx_spi::{Body, BodyError, BoxFuture, CallError, TIMINGS};
 use nfrx_tunnel::AgentService;
 use tracing::debug;
 
@@ -24,6 +25,7 @@ pub use allow::{AllowList, is_plain_path};
 pub use ceiling::Ceiling;
 
 use ceiling::CeilingGuard;
+use timing::Timing;
 
 use crate::BackendKey;
 use crate::client::{AnswerBody, BackendClient, ClientError};
@@ -74,13 +76,18 @@ impl ProxyParts {
             debug!(method = %request.method(), path = request.uri().path(), "request refused by the allow-list");
             return Err(CallError::Refused);
         }
+        let mut timing = request.headers().contains_key(TIMINGS).then(Timing::start);
         let slot = self.ceiling.enter().await.ok_or(CallError::Busy)?;
         let job = self.status.job();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = Uri::try_from(self.client.base().join(path)).map_err(|_| CallError::Refused)?;
         headers::to_backend(request.headers_mut(), self.key.as_ref().map(BackendKey::header));
+        timing.iter_mut().for_each(Timing::asked);
         match self.client.send(request).await {
-            Ok(answer) => Ok(passed_on(answer, slot, job)),
+            Ok(answer) => {
+                timing.iter_mut().for_each(Timing::answered);
+                Ok(passed_on(answer, slot, job, timing))
+            }
             Err(error) => Err(self.failed(&error)),
         }
     }
@@ -95,14 +102,19 @@ impl ProxyParts {
     }
 }
 
-fn passed_on(answer: Response<AnswerBody>, slot: CeilingGuard, job: JobGuard) -> Response<Body> {
+fn passed_on(
+    answer: Response<AnswerBody>,
+    slot: CeilingGuard,
+    job: JobGuard,
+    timing: Option<Timing>,
+) -> Response<Body> {
     let (mut parts, answer) = answer.into_parts();
     headers::to_relay(&mut parts.headers);
     parts.extensions.clear();
     let body = if answer.is_end_stream() {
         Body::empty()
     } else {
-        Body::stream(Guarded { answer, held: Some((slot, job)) })
+        Body::stream(Guarded { answer, held: Some((slot, job)), timing })
     };
     Response::from_parts(parts, body)
 }
@@ -112,6 +124,8 @@ fn passed_on(answer: Response<AnswerBody>, slot: CeilingGuard, job: JobGuard) ->
 struct Guarded {
     answer: AnswerBody,
     held: Option<(CeilingGuard, JobGuard)>,
+    /// What is still to be said at the end, to who asked for it.
+    timing: Option<Timing>,
 }
 
 impl http_body::Body for Guarded {
@@ -122,15 +136,21 @@ impl http_body::Body for Guarded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.answer).poll_frame(cx));
+        let frame = match self.answer.is_end_stream() {
+            true => None,
+            false => std::task::ready!(Pin::new(&mut self.answer).poll_frame(cx)),
+        };
         if !matches!(frame, Some(Ok(_))) || self.answer.is_end_stream() {
             self.held = None;
+        }
+        if frame.is_none() {
+            return Poll::Ready(self.timing.take().map(|timing| Ok(Frame::trailers(timing.trailers()))));
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.answer.is_end_stream()
+        self.answer.is_end_stream() && self.timing.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -296,6 +296,7 @@ mod request;
 mod router;
 mod shared;
 mod state;
+mod trace;
 mod worker;
 mod worker_metrics;
 
@@ -320,6 +321,10 @@ pub use router::{
 };
 pub use shared::Shared;
 pub use state::{StateElement, StateRegistry};
+pub use trace::{
+    AgentTimings, Span, SpanId, SpanKind, SpanSink, SpanValue, TIMINGS, TRACEPARENT, TRACESTATE,
+    TimingsWanted, Trace, TraceId, read_traceparent, traceparent,
+};
 pub use worker::{
     CallError, CloseReason, Heartbeat, JoinRefused, Joined, Membership, Newcomer, Registration, StatusUpdate,
     Tunnel, WorkerIntake, WorkerRef, WorkerStatus,

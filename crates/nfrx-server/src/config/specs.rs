@@ -53,6 +53,7 @@ pub fn core_specs() -> Vec<ArgSpec> {
     ];
     specs.extend(login_specs());
     specs.extend(bound_specs());
+    specs.extend(super::traces::specs());
     specs
 }
 

@@ -9,10 +9,12 @@ mod actions;
 mod ask;
 mod contract;
 mod form;
+mod grafana;
 mod refused;
 mod slow;
 mod sockets;
 mod takeover;
+mod traces;
 mod upload;
 
 /// What must be the same whatever carries the tunnel: the files in `both` are compiled once
