@@ -5,6 +5,7 @@
 //! needs other programs stands on real ports (`node`).
 
 mod away;
+mod doctor;
 mod fake;
 mod keep_alive;
 mod leaving;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod browser;
+mod mcp;
 mod process;
 mod python;
 mod settings;
