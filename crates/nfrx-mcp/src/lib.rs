@@ -9,6 +9,7 @@
 
 pub mod agent;
 mod digest;
+mod events;
 mod message;
 mod offer;
 mod recent;

@@ -3,7 +3,6 @@
 mod agent;
 mod answer;
 mod asked;
-mod events;
 mod failure;
 mod headers;
 mod login;

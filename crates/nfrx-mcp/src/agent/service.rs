@@ -27,6 +27,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(20);
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
 /// One server and what is said of it.
+#[derive(Clone)]
 pub(super) struct Served {
     /// What is said of it.
     pub(super) offer: ServerOffer,

@@ -194,7 +194,8 @@ fn request_for(
     *request.method_mut() = parts.method;
     *request.uri_mut() = Uri::try_from(path).map_err(|_| Failure::NoPath)?;
     *request.headers_mut() = parts.headers;
-    headers::to_server(request.headers_mut(), seat.server.pass_authorization, &context.id);
+    let caller = context.caller.key.as_deref();
+    headers::to_server(request.headers_mut(), seat.server.pass_authorization, &context.id, caller);
     Ok(request)
 }
 

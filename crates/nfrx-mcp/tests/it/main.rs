@@ -12,6 +12,7 @@ mod login;
 mod many;
 mod node;
 mod rig;
+mod servers;
 mod stand;
 mod transparent;
 

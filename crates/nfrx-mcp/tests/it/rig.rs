@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use nfrx_agent::client::BackendClient;
-use nfrx_agent::{AgentConfig, AgentStatus, StatusBoard};
+use nfrx_agent::{AgentConfig, AgentStatus, BaseUrl, StatusBoard};
 use nfrx_mcp::McpFactory;
 use nfrx_mcp::agent::{McpConfig, agent_with, mcp_agent_specs};
 
@@ -79,9 +79,11 @@ impl Plan {
         let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
         let config = AgentConfig::from_options(&options).expect("tests write valid options");
         let mcp = McpConfig::from_options(&options).expect("tests write valid options");
-        let client = BackendClient::with_connector(mcp.endpoint.base().clone(), Arc::new(fake.clone()), None);
+        let fake = fake.clone();
+        let clients =
+            move |base: &BaseUrl| BackendClient::with_connector(base.clone(), Arc::new(fake.clone()), None);
         let dials = Dialer::new(entrance, PipeOptions::default());
-        let agent = agent_with(config, mcp, client.expect("a valid address")).expect("a valid address");
+        let agent = agent_with(config, mcp, Arc::new(clients)).expect("a valid address");
         McpAgent::run(agent.with_connect(Arc::new(dials.clone())), dials)
     }
 
