@@ -80,7 +80,14 @@ async fn model_and_stream_are_read_leniently_and_apart() {
             .await;
         assert_eq!(answer.status(), 200, "{body}");
     }
-    for body in [r#"{"model":7}"#, r#"{"model":null}"#, r#"{"model":["m"]}"#, "{}", r#"{"model":""}"#, r#"{"model":"M"}"#] {
+    for body in [
+        r#"{"model":7}"#,
+        r#"{"model":null}"#,
+        r#"{"model":["m"]}"#,
+        "{}",
+        r#"{"model":""}"#,
+        r#"{"model":"M"}"#,
+    ] {
         is_text(&world.relay.ask(request("POST", CHAT, &[JSON], body)).await, 404, "no worker");
     }
 }
@@ -113,8 +120,18 @@ async fn exactly_the_named_headers_reach_the_backend() {
             ] {
                 assert_eq!(asked.header(name), value, "{name}");
             }
-            let known = ["content-type", "accept", "accept-language", "user-agent", "x-request-id", "cache-control", "host", "content-length"];
-            let others: Vec<_> = asked.headers.keys().filter(|name| !known.contains(&name.as_str())).collect();
+            let known = [
+                "content-type",
+                "accept",
+                "accept-language",
+                "user-agent",
+                "x-request-id",
+                "cache-control",
+                "host",
+                "content-length",
+            ];
+            let others: Vec<_> =
+                asked.headers.keys().filter(|name| !known.contains(&name.as_str())).collect();
             assert!(others.is_empty(), "{others:?}");
             asked.answer_json("{}");
         })

@@ -40,10 +40,22 @@ async fn of_a_whole_answer() {
 #[tokio::test(start_paused = true)]
 async fn of_a_stream_the_latest_that_are_not_zero() {
     for (body, expected) in [
-        ("data: {\"a\":1}\n\ndata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\ndata: [DONE]\n\n", (3, 5)),
-        ("data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\r\n\r\ndata: {\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":9}}\r\n\r\n", (2, 9)),
-        ("event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":4,\"output_tokens\":6}}}\n\n", (4, 6)),
-        ("data:{\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\ndata: {\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\n", (3, 5)),
+        (
+            "data: {\"a\":1}\n\ndata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\ndata: [DONE]\n\n",
+            (3, 5),
+        ),
+        (
+            "data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\r\n\r\ndata: {\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":9}}\r\n\r\n",
+            (2, 9),
+        ),
+        (
+            "event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":4,\"output_tokens\":6}}}\n\n",
+            (4, 6),
+        ),
+        (
+            "data:{\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\ndata: {\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\n",
+            (3, 5),
+        ),
         ("data: \n\ndata: [DONE]\n\n", (0, 0)),
     ] {
         assert_eq!(counted("text/event-stream", body).await, expected, "{body}");

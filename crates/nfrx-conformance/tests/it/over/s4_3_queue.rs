@@ -190,7 +190,11 @@ async fn first_is_who_can_be_served_now() {
 async fn targeted_requests_wait_in_the_same_queue_and_embeddings_do_not() {
     let mut world = world_with(&[]).await;
     let (asked, _task) = occupy(&mut world).await;
-    is_json(&world.relay.ask(chat_at("/api/llm/v1/embeddings", "m", &json!({ "input": ["a", "b"] }))).await, 503, "worker_busy");
+    is_json(
+        &world.relay.ask(chat_at("/api/llm/v1/embeddings", "m", &json!({ "input": ["a", "b"] }))).await,
+        503,
+        "worker_busy",
+    );
     is_json(&world.relay.ask(chat_at("/api/llm/v1/embeddings", "m", &json!({}))).await, 503, "worker_busy");
     let mut client = world.relay.client().await;
     let targeted = chat_at("/api/llm/id/a/v1/responses", "m", &json!({ "stream": true }));
