@@ -44,10 +44,11 @@
 //! | HTTP §4.4 | portions are fixed at the start | workers take the next part when free | decision 13 |
 //! | HTTP §4.4 | `index` counts from 0 in each part | from the first input | KD-10 |
 //! | HTTP §4.4 | numbers are inputs; a string becomes an array; `[]` is `[[]]` | one input passes as it is | KD-11 |
+//! | HTTP §4.4 | a part's upstream error is tried on the other workers | a 4xx but 429 is not | KD-67 |
 //! | HTTP §4.4 | missing items are `null`; other members are lost | 502; kept | KD-13 |
 //! | HTTP §4.4, §5 | busy is 404, of docling 503 in text | 503 `worker_busy` | KD-16 |
 //! | HTTP §4.5 | no models are `null` | `[]` | KD-32 |
-//! | HTTP §4.6 | an alias on a targeted route waits for ever | 404 | KD-4 |
+//! | HTTP §4.6 | an alias on a targeted route waits for ever | it is served | KD-4 |
 //! | HTTP §5 | keys and cookies reach workers | never | KD-15 |
 //! | HTTP §5 | an error before the headers is 200, empty | 502 | KD-14 |
 //! | HTTP §7 | the limit never fires for llm, and kills asr | idle limit with the heartbeat rule | KD-9 |

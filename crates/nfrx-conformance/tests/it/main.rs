@@ -15,6 +15,9 @@ macro_rules! over {
             mod s4_2_generation;
             mod s4_2_usage;
             mod s4_3_queue;
+            mod s4_4_embeddings;
+            mod s5_1_asr;
+            mod s5_2_docling;
 
             use nfrx_testkit::relay::Carrier;
 

@@ -92,6 +92,7 @@ async fn model_and_stream_are_read_leniently_and_apart() {
     }
 }
 
+// Seen to fail: without the length on its way through `nfrx.h2`.
 #[tokio::test(start_paused = true)]
 async fn exactly_the_named_headers_reach_the_backend() {
     let mut world = world().await;
@@ -117,6 +118,8 @@ async fn exactly_the_named_headers_reach_the_backend() {
                 ("user-agent", "tests"),
                 ("x-request-id", "r-1"),
                 ("cache-control", "no-store"),
+                // Old agents always gave the length, and some backends take no chunks.
+                ("content-length", "13"),
             ] {
                 assert_eq!(asked.header(name), value, "{name}");
             }
