@@ -66,7 +66,7 @@
 //! | worker §9.3 | `Connection: close`, redirects, proxies | kept connections, neither | KD-23, KD-75 |
 //! | worker §9.3 | the error's text names the backend | it does not | KD-24 |
 //! | worker §9.3 | no limit of concurrency or time in the agent | both | KD-9, KD-66 |
-//! | worker §9.4 | the wait is never reset and has no jitter | it is, it has | KD-39 |
+//! | worker §9.4 | waits of 1 s thrice, 5, 15, 30; never reset, no jitter | short ones for longer, so that a restarted server is rejoined within two seconds; both | KD-39 |
 //! | worker §9.5 | asr and docling drop their work | they drain | KD-41 |
 //!
 //! Also, an agent of ours says `"models":[]` where the old one said `null`, and no update

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nfrx_spi::BoxFuture;
 use nfrx_testkit::pipe::{PipeControl, PipeEnd, PipeOptions, pipe};
@@ -25,6 +26,8 @@ pub struct OldServer {
 }
 
 struct Door {
+    /// Nobody gets a connection.
+    closed: AtomicBool,
     coming: mpsc::Sender<(PipeEnd, PipeControl)>,
 }
 
@@ -41,7 +44,10 @@ pub struct Tunnel {
 impl Default for OldServer {
     fn default() -> Self {
         let (sender, coming) = mpsc::channel(BACKLOG);
-        Self { door: Arc::new(Door { coming: sender }), coming: Mutex::new(coming) }
+        Self {
+            door: Arc::new(Door { closed: AtomicBool::new(false), coming: sender }),
+            coming: Mutex::new(coming),
+        }
     }
 }
 
@@ -49,6 +55,11 @@ impl OldServer {
     /// What an agent dials.
     pub fn door(&self) -> Arc<dyn Connect> {
         Arc::clone(&self.door) as _
+    }
+
+    /// From now on nobody gets a connection, or somebody does again.
+    pub fn close(&self, closed: bool) {
+        self.door.closed.store(closed, Ordering::Relaxed);
     }
 
     /// Waits for the next upgrade request, and gives its head.
@@ -83,6 +94,9 @@ impl OldServer {
 impl Connect for Door {
     fn connect(&self) -> BoxFuture<'_, io::Result<Connection>> {
         Box::pin(async {
+            if self.closed.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
             let (near, far, control) = pipe(PipeOptions::default());
             let sent = self.coming.send((far, control)).await;
             sent.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;

@@ -97,22 +97,39 @@ impl Socket {
 
     /// The next message of this type; others are passed over.
     pub async fn hear_a(&mut self, kind: &str) -> Value {
-        loop {
-            let message = self.hear().await;
-            if message["type"] == kind {
-                return message;
+        self.hear_until(|message| message["type"] == kind).await
+    }
+
+    /// The next message that is more than a sign of life.
+    pub async fn hear_news(&mut self) -> Value {
+        self.hear_until(|message| message["type"] != "heartbeat").await
+    }
+
+    /// The next message that is wanted. Signs of life go on for ever, so that the wait for it
+    /// has an end of its own.
+    #[track_caller]
+    pub fn hear_until(&mut self, wanted: impl Fn(&Value) -> bool) -> impl Future<Output = Value> {
+        patiently(async move {
+            loop {
+                let message = self.hear().await;
+                if wanted(&message) {
+                    return message;
+                }
             }
-        }
+        })
     }
 
     /// Waits for the end, over whatever is said before it.
-    pub async fn end(&mut self) -> Heard {
-        loop {
-            match self.heard().await {
-                Heard::Text(_) => {}
-                end => return end,
+    #[track_caller]
+    pub fn end(&mut self) -> impl Future<Output = Heard> {
+        patiently(async move {
+            loop {
+                match self.heard().await {
+                    Heard::Text(_) => {}
+                    end => return end,
+                }
             }
-        }
+        })
     }
 }
 

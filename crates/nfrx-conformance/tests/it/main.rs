@@ -3,7 +3,9 @@
 
 #![expect(clippy::duplicate_mod, reason = "the files in `over` are compiled once for each carrier")]
 
+mod agent;
 mod http;
+mod scenes;
 mod worker;
 mod world;
 
