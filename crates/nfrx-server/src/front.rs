@@ -200,7 +200,8 @@ impl Front {
         let refuse = |error| Refusal::Error(error, dialect);
         head::check(parts, &shared.limits).map_err(refuse)?;
         let host = head::host(parts).map_err(refuse)?;
-        let peer = shared.proxies.peer(incoming.address, &parts.headers, &host);
+        let mut peer = shared.proxies.peer(incoming.address, &parts.headers, &host);
+        peer.is_own_page = shared.origins.is_own_page(parts, &host);
         let own_pages_only = matches!(&found, Found::Route(route, _) if route.own_pages_only);
         shared.origins.check(parts, &host, own_pages_only.then_some(&peer)).map_err(|error| {
             shared.telemetry.refuse(Bound::Origin);
