@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use nfrx_agent::AgentConfig;
+use nfrx_mcp::agent::stdio::{SUPERVISE, Supervisor};
 use nfrx_mcp::agent::{McpConfig, agent, mcp_agent_specs};
 use nfrx_spi::PluginOptions;
 use nfrx_testkit::relay::{Relay, WORKER_KEY, patiently};
@@ -51,10 +52,15 @@ impl Backend {
 }
 
 /// The example's program, beside the folder of this one.
-fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     let own = std::env::current_exe().expect("it runs");
     let profile = own.parent().and_then(|deps| deps.parent()).expect("tests lie in deps");
     profile.join("examples").join(format!("mcp_fixture{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// What watches over the processes that an agent starts: this program can't.
+pub(crate) fn supervisor() -> Supervisor {
+    Supervisor { program: fixture(), args: vec![SUPERVISE.into()] }
 }
 
 /// A relay on a port and an agent that dialed it, open to everybody.
@@ -68,18 +74,28 @@ pub(crate) struct Stand {
 impl Stand {
     /// With an agent before the server at `backend`.
     pub(crate) async fn before(backend: &str) -> Self {
+        Self::with(("provider_url", backend)).await
+    }
+
+    /// With an agent that starts this command and speaks to it over stdio.
+    pub(crate) async fn over(command: &str) -> Self {
+        Self::with(("mcp_stdio_command", command)).await
+    }
+
+    async fn with((id, value): (&str, &str)) -> Self {
         let relay = Relay::bind_with(config(&[("public", "true")]), plugins()).await;
         let addr = relay.addr().expect("it is bound");
         let values = [
             ("server_url", format!("ws://{addr}/api/mcp/connect")),
             ("client_key", WORKER_KEY.to_owned()),
             ("client_id", "clock".to_owned()),
-            ("provider_url", backend.to_owned()),
+            (id, value.to_owned()),
         ];
         let values = values.map(|(id, value)| (id.to_owned(), value));
         let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
         let settings = AgentConfig::from_options(&options).expect("tests write valid options");
-        let mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        let mut mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        mcp.stdio.supervisor = supervisor();
         let agent = agent(settings, mcp).expect("a valid address");
         let (mut status, mut task) = (agent.status().watch(), JoinSet::new());
         let (stop, stopped) = oneshot::channel::<()>();
