@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use nfrx_runtime::{Drain, build_info};
 use nfrx_spi::Heartbeat;
+use nfrx_tunnel::legacy::LegacyLink;
 use nfrx_tunnel::{
     AgentService, Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer,
-    ServerUrl, TcpConnect, keep_connected,
+    ServerUrl, TcpConnect, keep_connected_or,
 };
 use tokio::sync::watch;
 use tracing::warn;
@@ -55,6 +56,8 @@ pub struct ServiceParts {
     pub service: Arc<dyn AgentService>,
     /// What is offered; changes are sent as they come.
     pub offers: watch::Receiver<Offer>,
+    /// What is spoken with servers that know no newer carrier, if that is not v1.
+    pub legacy: Option<Arc<dyn LegacyLink>>,
 }
 
 /// Starts a service: its tasks are spawned through the drain, which cuts them at the end,
@@ -136,9 +139,9 @@ impl Agent {
             identity: identity(&self.config.worker_id, &self.config.worker_name),
             reconnect: self.config.reconnect,
         };
-        let ServiceParts { service, offers } = started;
+        let ServiceParts { service, offers, legacy } = started;
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
-        let mut link = pin!(keep_connected(link, parts));
+        let mut link = pin!(keep_connected_or(link, parts, legacy));
         let result = tokio::select! {
             result = link.as_mut() => result,
             () = stop.as_mut() => {
@@ -186,7 +189,7 @@ async fn start(front: Front, config: &AgentConfig, drain: &Drain, status: &Statu
         status: status.clone(),
         drain: drain.watch(),
     });
-    ServiceParts { service: Arc::new(proxy), offers }
+    ServiceParts { service: Arc::new(proxy), offers, legacy: None }
 }
 
 /// Notes when a heartbeat was taken last.

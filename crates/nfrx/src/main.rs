@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod plugins;
+mod random_key;
 mod state_dir;
 
 use std::process::ExitCode;

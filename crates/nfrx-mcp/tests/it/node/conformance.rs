@@ -66,9 +66,9 @@ async fn check_stdio(revision: &str, scenarios: usize) {
 
 async fn compare(stand: &Stand, revision: &str, way: &str, scenarios: usize) {
     let fixture = Backend::fixture().await;
-    let by_itself = format!("direct-{way}");
+    let (by_itself, url) = (format!("direct-{way}"), stand.url());
     let (direct, relayed) =
-        tokio::join!(judged(fixture.url(), revision, &by_itself), judged(stand.url(), revision, way));
+        tokio::join!(judged(fixture.url(), revision, &by_itself), judged(&url, revision, way));
     assert_eq!(direct.len(), scenarios, "the suite asks for so many: {:?}", direct.keys());
     let failed = |checks: &&Checks| checks.keys().any(|check| check.ends_with("\"FAILURE\""));
     assert_eq!(direct.values().find(failed), None, "the fixture passes all");

@@ -1,3 +1,5 @@
+//! Processes that crash, and that write what they must not, and clients that ask for nonsense.
+
 use super::*;
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+//! Sessions: a process each, streams that can be resumed, and their bounds.
+
 use super::*;
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+//! The modern era: one process for all clients, none of which sees the others.
+
 use super::*;
 
 const MODERN: &str = "2026-07-28";
