@@ -247,6 +247,9 @@
 //! | concept | item |
 //! |---|---|
 //! | a part of the state | [`StateElement`], [`StateRegistry`] |
+//! | a traced request, and its spans | [`Trace`], [`TraceId`], [`SpanId`], [`Span`], [`SpanKind`], [`SpanValue`], [`SpanSink`] |
+//! | a trace across processes | [`TRACEPARENT`], [`TRACESTATE`], [`traceparent`], [`read_traceparent`] |
+//! | when things happened at an agent | [`AgentTimings`], [`TimingsWanted`], [`TIMINGS`] |
 //! | something that is scraped | [`Collector`], [`MetricsRegistry`], [`MetricsError`] |
 //! | what it is read as | [`metrics::MetricFamily`], [`metrics::MetricKind`], [`metrics::Sample`], [`metrics::SampleValue`] |
 //! | instruments, alone or one per label set, bounded | [`metrics::Counter`], [`metrics::SecondsCounter`], [`metrics::Gauge`], [`metrics::Histogram`], [`metrics::Family`], [`metrics::Instrument`], [`metrics::SECONDS`] |
