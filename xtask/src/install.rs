@@ -23,6 +23,9 @@ struct Need {
 const PYTHON_NEEDS: &[Need] =
     &[Need { package: "python3-venv", probe: &["python3", "-c", "import ensurepip, venv"] }];
 
+/// What the test of the documented proxy needs.
+const NGINX_NEEDS: &[Need] = &[Need { package: "nginx-light", probe: &["nginx", "-v"] }];
+
 /// What the tests of the dashboard need.
 const BROWSER_NEEDS: &[Need] = &[Need { package: "chromium", probe: &["chromium", "--version"] }];
 
@@ -75,6 +78,11 @@ pub(crate) fn python(
     Ok(Some(venv))
 }
 
+/// nginx's command, as [`browser`] gives a browser's.
+pub(crate) fn nginx(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
+    command(workspace, consent, NGINX_NEEDS, "nginx", left_out)
+}
+
 /// A browser's command, or `None` when it cannot be had here; the reason is printed and closes with what
 /// `left_out` names.
 pub(crate) fn browser(
@@ -82,14 +90,24 @@ pub(crate) fn browser(
     consent: Consent,
     left_out: &str,
 ) -> Result<Option<&'static str>> {
+    command(workspace, consent, BROWSER_NEEDS, "chromium", left_out)
+}
+
+fn command(
+    workspace: &Workspace,
+    consent: Consent,
+    needs: &[Need],
+    name: &'static str,
+    left_out: &str,
+) -> Result<Option<&'static str>> {
     let is_there = match consent.offline {
-        true => missing(workspace, BROWSER_NEEDS).is_empty(),
-        false => debian(workspace, consent, BROWSER_NEEDS, left_out)?,
+        true => missing(workspace, needs).is_empty(),
+        false => debian(workspace, consent, needs, left_out)?,
     };
     if !is_there && consent.offline {
-        println!("NFRX_OFFLINE=1 and chromium is not installed; left out: {left_out}");
+        println!("NFRX_OFFLINE=1 and {name} is not installed; left out: {left_out}");
     }
-    Ok(is_there.then_some("chromium"))
+    Ok(is_there.then_some(name))
 }
 
 /// JavaScript packages in `folder`, as the lock file in `from` lists them, installed and run by the Node

@@ -22,16 +22,18 @@ const PYTHON_TESTS: &str = "python::";
 const NODE_TESTS: &str = "node::";
 /// What marks a test that needs a browser, and Node to drive it, in its full name.
 const BROWSER_TESTS: &str = "browser::";
+/// What marks a test that needs nginx, in its full name.
+const NGINX_TESTS: &str = "nginx::";
 
 /// Runs all tests of the workspace; fails when one failed, or when there was none.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
-    let left_out = [PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS].map(|mark| format!("`{mark}`")).join(", ");
-    let left_out = format!("the tests with {left_out} in their name");
+    let left_out = named(&[PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
     let venv = install::python(workspace, consent, PYTHON, &left_out)
         .context("with NFRX_OFFLINE=1 the other tests run without it")?;
     let mut tally = Tally::default();
     // One failed binary must not hide the results of the others.
     let mut cargo = workspace.cargo("test --workspace --locked --no-fail-fast");
+    let mut skipped = Vec::new();
     match venv {
         // Absolute: tests start in their own package's folder.
         Some(venv) => {
@@ -41,17 +43,23 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
                 .env("NFRX_PYTHON", venv.join("bin/python"))
                 .env("NFRX_NODE", node)
                 .env("NFRX_NODE_MODULES", modules);
-            let left_out = format!("the tests with `{BROWSER_TESTS}` in their name");
-            match install::browser(workspace, consent, &left_out)? {
-                Some(browser) => cargo.env("NFRX_BROWSER", browser),
-                None => cargo.args(["--", "--skip", BROWSER_TESTS]),
+            match install::browser(workspace, consent, &named(&[BROWSER_TESTS]))? {
+                Some(browser) => drop(cargo.env("NFRX_BROWSER", browser)),
+                None => skipped.push(BROWSER_TESTS),
             }
         }
         None => {
-            let skipped = [PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS].map(|mark| ["--skip", mark]);
-            cargo.env_remove("NFRX_PYTHON").arg("--").args(skipped.as_flattened())
+            cargo.env_remove("NFRX_PYTHON");
+            skipped.extend([PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
         }
-    };
+    }
+    match install::nginx(workspace, consent, &named(&[NGINX_TESTS]))? {
+        Some(nginx) => drop(cargo.env("NFRX_NGINX", nginx)),
+        None => skipped.push(NGINX_TESTS),
+    }
+    if !skipped.is_empty() {
+        cargo.arg("--").args(skipped.iter().flat_map(|mark| ["--skip", mark]));
+    }
     let mut all_succeeded = tally.run(cargo)?;
     // The pool's slots once more, with loom's lock instead of the real one.
     let mut orders = Tally::default();
@@ -71,6 +79,12 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
         Tally { passed: 0, .. } => bail!("no test ran"),
         _ => Ok(()),
     }
+}
+
+/// The tests with these marks, in words.
+fn named(marks: &[&str]) -> String {
+    let marks: Vec<_> = marks.iter().map(|mark| format!("`{mark}`")).collect();
+    format!("the tests with {} in their name", marks.join(", "))
 }
 
 /// The manifests of the plugins from outside, relative to the root.

@@ -1,6 +1,7 @@
 //! The server half: the OpenAI-compatible routes, and the pool of workers behind them.
 
 mod embeddings;
+mod gen_ai;
 mod generate;
 mod headers;
 mod metrics;
@@ -176,6 +177,7 @@ impl Plugin for Llm {
     fn register_metrics(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
         metrics.register(self.acceptor.counters())?;
         metrics.register(Arc::clone(&self.own_metrics) as _)?;
+        metrics.register(Arc::new(gen_ai::GenAi(Arc::clone(&self.metrics))))?;
         self.metrics.register(metrics)
     }
 

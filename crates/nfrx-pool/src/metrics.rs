@@ -11,12 +11,19 @@ use std::time::Duration;
 use nfrx_spi::metrics::{Counter, Family, Gauge, Histogram, Instrument, MetricFamily, SECONDS, Sample};
 use nfrx_spi::{Collector, MetricsError, MetricsRegistry};
 
+use crate::pool::Inner;
+
 mod tally;
+mod workers;
 
 pub use tally::{RequestKind, RequestTally};
 
 /// How many label sets a family keeps.
 const SERIES_MAX: usize = 4096;
+
+/// Upper bounds for the time between two pieces: tokens come every few milliseconds.
+const CHUNK_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The labels that every request series has.
 const R: [&str; 4] = ["ext", "plugin_type", "job_type", "label"];
@@ -39,6 +46,7 @@ pub struct RequestMetrics {
     size: Family<Counter, 5>,
     queue_wait: Family<Histogram, 4>,
     first_byte: Family<Histogram, 4>,
+    per_chunk: Family<Histogram, 4>,
     queue_length: Family<Gauge, 1>,
     queue_refused: Family<Counter, 2>,
     retries: Family<Counter, 2>,
@@ -46,6 +54,7 @@ pub struct RequestMetrics {
     chunk_duration: Family<Histogram, 5>,
     chunk_size: Family<Counter, 6>,
     agent_jobs: AgentJobs,
+    pools: workers::Pools,
     /// The instruments of one label set together, so that a request looks up once.
     known: RwLock<HashMap<(&'static str, &'static str), ByLabel>>,
 }
@@ -64,6 +73,7 @@ pub(crate) struct Series {
     tokens_out: Arc<Counter>,
     pub(crate) queue_wait: Arc<Histogram>,
     pub(crate) first_byte: Arc<Histogram>,
+    pub(crate) per_chunk: Arc<Histogram>,
 }
 
 /// What the state shows of a label.
@@ -122,6 +132,13 @@ impl Default for RequestMetrics {
                 "nfrx_time_to_first_byte_seconds",
                 "From acceptance to the first byte of the answer's body.",
             ),
+            per_chunk: Family::new(
+                "nfrx_time_per_output_chunk_seconds",
+                "Mean time between two pieces of a streamed answer, one value an answer.",
+                R,
+                SERIES_MAX,
+                || Histogram::new(CHUNK_SECONDS),
+            ),
             queue_length: Family::new(
                 "nfrx_queue_length",
                 "Requests in the queue.",
@@ -165,6 +182,7 @@ impl Default for RequestMetrics {
                 Counter::default,
             ),
             agent_jobs: AgentJobs::default(),
+            pools: workers::Pools::default(),
             known: RwLock::default(),
         }
     }
@@ -174,6 +192,11 @@ impl RequestMetrics {
     /// Adds the series to the server's registry, unless another pool did so.
     pub fn register(self: &Arc<Self>, registry: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
         registry.register(Arc::clone(self) as Arc<dyn Collector>)
+    }
+
+    /// The workers of this pool are counted from now on.
+    pub(crate) fn watch(&self, pool: &Arc<Inner>) {
+        self.pools.add(pool);
     }
 
     pub(crate) fn queue_length(&self, ext: &'static str) -> Arc<Gauge> {
@@ -238,6 +261,7 @@ impl RequestMetrics {
             tokens_out: Arc::default(),
             queue_wait: self.queue_wait.with(r),
             first_byte: self.first_byte.with(r),
+            per_chunk: self.per_chunk.with(r),
         }
     }
 
@@ -335,7 +359,7 @@ impl Series {
 
 impl Collector for RequestMetrics {
     fn collect(&self) -> Vec<MetricFamily> {
-        let families: [&dyn Collector; 15] = [
+        let families: [&dyn Collector; 16] = [
             &self.requests,
             &self.started,
             &self.completed,
@@ -344,6 +368,7 @@ impl Collector for RequestMetrics {
             &self.size,
             &self.queue_wait,
             &self.first_byte,
+            &self.per_chunk,
             &self.queue_length,
             &self.queue_refused,
             &self.retries,
@@ -352,6 +377,6 @@ impl Collector for RequestMetrics {
             &self.chunk_size,
             &self.agent_jobs,
         ];
-        families.iter().flat_map(|family| family.collect()).collect()
+        families.iter().flat_map(|family| family.collect()).chain(self.pools.collect()).collect()
     }
 }

@@ -67,7 +67,9 @@ impl Pool {
             config,
         };
         inner.publish();
-        Self { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        inner.config.metrics.watch(&inner);
+        Self { inner }
     }
 
     /// A request's wish for a worker that suits `label`, with its place in time.

@@ -10,6 +10,7 @@ mod mcp;
 mod options;
 mod server;
 mod sim;
+mod top;
 mod up;
 
 use std::io::Write as _;
@@ -34,10 +35,12 @@ pub(crate) enum CommandName {
     Sim,
     Keys,
     Options,
+    Status,
+    Top,
 }
 
 impl CommandName {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Up,
         Self::Server,
         Self::Llm,
@@ -45,6 +48,8 @@ impl CommandName {
         Self::Docling,
         Self::Mcp,
         Self::Sim,
+        Self::Status,
+        Self::Top,
         Self::Keys,
         Self::Options,
     ];
@@ -59,6 +64,8 @@ impl CommandName {
             Self::Docling => "docling",
             Self::Mcp => "mcp",
             Self::Sim => "sim",
+            Self::Status => "status",
+            Self::Top => "top",
             Self::Keys => "keys",
             Self::Options => "options",
         }
@@ -77,6 +84,8 @@ impl CommandName {
             Self::Docling => "Runs the agent in front of a document converter",
             Self::Mcp => "Runs the agent in front of a private MCP server",
             Self::Sim => "Runs the simulated OpenAI-compatible backend",
+            Self::Status => "Shows the workers of a server, once",
+            Self::Top => "Shows the workers of a server, live",
             Self::Keys => "Adds, lists and revokes the named keys of a server",
             Self::Options => "Lists the options of a command",
         }
@@ -110,6 +119,7 @@ impl CommandName {
             Self::Docling => docling::catalogue(),
             Self::Mcp => mcp::catalogue(),
             Self::Sim => sim::catalogue(),
+            Self::Status | Self::Top => top::catalogue(self),
             Self::Keys | Self::Options => Catalogue::new(),
         }
     }
@@ -152,6 +162,7 @@ pub(crate) fn run(invocation: Invocation) -> anyhow::Result<()> {
             Some(action) => return mcp::act(action, &loaded, &invocation.flags),
         },
         CommandName::Sim => sim::run(&loaded, check),
+        CommandName::Status | CommandName::Top => top::run(command, &loaded, check),
         CommandName::Keys | CommandName::Options => Ok(()),
     }?;
     if check {

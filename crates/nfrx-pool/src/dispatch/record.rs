@@ -28,7 +28,8 @@ pub(super) struct Record {
     usage: Usage,
     accepted: Moment,
     started: bool,
-    first_byte: bool,
+    /// When the first byte of the answer's body came.
+    first_byte: Option<Moment>,
     /// Tokens of this answer that its worker's live count has already.
     tokens_live: u64,
     /// Whether the answer's status is one of success.
@@ -57,7 +58,7 @@ impl Record {
             usage: Usage::default(),
             accepted,
             started: false,
-            first_byte: false,
+            first_byte: None,
             tokens_live: 0,
             good: false,
             attempt: None,
@@ -117,8 +118,7 @@ impl Record {
     }
 
     pub(super) fn data(&mut self, bytes: &Bytes) {
-        if !self.first_byte && !bytes.is_empty() {
-            self.first_byte = true;
+        if self.first_byte.is_none() && !bytes.is_empty() {
             self.note_first_byte();
         }
         if let Some(observer) = &mut self.observer {
@@ -128,12 +128,22 @@ impl Record {
         }
     }
 
-    fn note_first_byte(&self) {
+    fn note_first_byte(&mut self) {
         let now = self.pool.config.clock.now();
+        self.first_byte = Some(now);
         self.series.first_byte.observe_duration(now.since(self.accepted));
         // An error comes sooner than a token: it would make a broken worker look fast.
         if let Some((worker, since)) = self.attempt.as_ref().filter(|_| self.good) {
             worker.tally.first_bytes.note(now.since(*since));
+        }
+    }
+
+    /// How fast the pieces of a streamed answer came. Before the end's own count is added:
+    /// what came at once has no pace.
+    fn note_pace(&self) {
+        if let Some(first) = self.first_byte.filter(|_| self.tokens_live > 1 && self.good) {
+            let gaps = u32::try_from(self.tokens_live - 1).unwrap_or(u32::MAX);
+            self.series.per_chunk.observe_duration(self.pool.config.clock.now().since(first) / gaps);
         }
     }
 
@@ -173,6 +183,7 @@ impl Record {
         }
         let usage = self.observer.take().map(|mut observer| observer.end(error)).unwrap_or_default();
         self.usage = usage;
+        self.note_pace();
         self.count_live(usage.tokens_out);
         let worker = self.attempt.as_ref().map(|(worker, _)| Arc::clone(worker));
         if let Some(worker) = &worker {

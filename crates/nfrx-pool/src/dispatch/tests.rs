@@ -451,6 +451,9 @@ fn tokens_are_counted_while_they_are_written_and_none_twice() {
     assert_eq!(live(), 10, "the answer said so at its end");
     let _ = read(ask(&["a", "b", "c"], 0).body_mut());
     assert_eq!(live(), 13, "an answer that says nothing counts by its pieces");
+    assert_eq!(series(&bench, "nfrx_time_per_output_chunk_seconds label=phi"), 2.0);
+    assert_eq!(series(&bench, "nfrx_workers ext=llm status=idle"), 1.0);
+    assert_eq!(series(&bench, "nfrx_worker_round_trip_seconds_max"), 0.0015);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod audit;
 mod browser;
 mod mcp;
+mod nginx;
 mod process;
 mod python;
 mod settings;

@@ -1,0 +1,127 @@
+//! The relay behind nginx, with the configuration that `docs/book/behind-a-proxy.md` shows.
+//! Left out where there is no nginx: `cargo xtask test` says so.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process::{Process, free_addr, nfrx};
+
+const PAGE: &str = include_str!("../../../../docs/book/behind-a-proxy.md");
+const API_KEY: (&str, &str) = ("API_KEY", "api-key-for-tests");
+const CLIENT_KEY: (&str, &str) = ("CLIENT_KEY", "client-key-for-tests");
+
+/// A server behind nginx, and an agent that dials through it.
+struct World {
+    front: SocketAddr,
+    server: Process,
+    _nginx: Process,
+    _agent: Process,
+    _sim: Process,
+}
+
+impl World {
+    fn start() -> Self {
+        let (front, back, sim) = (free_addr(), free_addr(), free_addr());
+        let backend = nfrx(&["sim", "--listen-addr", &sim.to_string(), "--tokens-per-second", "20"], &[]);
+        backend.wait_for("simulated backend");
+        let listen = back.to_string();
+        let settings = [API_KEY, CLIENT_KEY, ("LISTEN_ADDR", &*listen), ("TRUSTED_PROXIES", "127.0.0.1")];
+        let server = nfrx(&["server"], &settings);
+        server.wait_for("ready");
+        let nginx = start_nginx(front, back);
+        let agent = nfrx(
+            &["llm", "--reconnect"],
+            &[
+                ("SERVER_URL", &format!("ws://{front}/api/llm/connect")),
+                ("COMPLETION_BASE_URL", &format!("http://{sim}/v1")),
+                CLIENT_KEY,
+            ],
+        );
+        agent.wait_for(r#""message":"connected""#);
+        Self { front, server, _nginx: nginx, _agent: agent, _sim: backend }
+    }
+
+    /// Sends a request and gives a reader of what comes back.
+    fn ask(&self, head: &str, body: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(self.front).expect("nginx listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time");
+        let length = body.len();
+        let request = format!(
+            "{head} HTTP/1.1\r\nHost: relay.example.org\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}",
+            API_KEY.1
+        );
+        stream.write_all(request.as_bytes()).expect("it reads");
+        BufReader::new(stream)
+    }
+}
+
+/// nginx with the page's configuration, but for the port and the certificate.
+fn start_nginx(front: SocketAddr, back: SocketAddr) -> Process {
+    let shown =
+        PAGE.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it is shown");
+    let shown = shown.replace("listen 443 ssl;", &format!("listen {front};"));
+    let shown = shown.replace("http://127.0.0.1:8080", &format!("http://{back}"));
+    assert!(shown.contains(&front.to_string()) && shown.contains(&back.to_string()), "{shown}");
+    let folder = std::env::temp_dir().join(format!("nfrx-nginx-{}", front.port()));
+    fs::create_dir_all(&folder).expect("a folder for nginx");
+    let at = folder.display();
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"));
+    let config = format!(
+        "daemon off; pid {at}/pid; error_log stderr; worker_processes 1;\nevents {{}}\nhttp {{\n{}access_log off;\n{shown}\n}}\n",
+        paths.concat()
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, config).expect("a file for nginx");
+    let mut command = Command::new(std::env::var("NFRX_NGINX").expect("`cargo xtask test` sets NFRX_NGINX"));
+    command.arg("-c").arg(&file).arg("-p").arg(&folder).args(["-g", "master_process off;"]);
+    let nginx = Process::start(command);
+    let listens = || TcpStream::connect(front).is_ok();
+    let patience = std::iter::repeat_n((), 600);
+    let came = patience.map(|()| std::thread::park_timeout(Duration::from_millis(100))).any(|()| listens());
+    assert!(came, "nginx does not listen; it said:\n{}", nginx.said());
+    nginx
+}
+
+#[test]
+fn behind_nginx_agents_connect_tokens_come_one_by_one_and_uploads_pass() {
+    let world = World::start();
+    let body =
+        r#"{"model":"demo","stream":true,"x_sim_tokens":100,"messages":[{"role":"user","content":"hi"}]}"#;
+    let mut answer = world.ask("POST /v1/chat/completions", body);
+    let mut seen = String::new();
+    while !seen.contains("data: ") {
+        assert!(answer.read_line(&mut seen).expect("it goes on") > 0, "{seen}");
+    }
+    assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+    // The first token is here; were it gathered, all would be.
+    let state = read_all(world.ask("GET /api/state", ""));
+    assert!(state.contains("\"inflight\":1"), "the stream is not over: {state}");
+    answer.read_to_string(&mut seen).expect("the rest comes");
+    assert!(seen.contains("[DONE]"), "{seen}");
+
+    let large = format!(
+        r#"{{"model":"demo","x_sim_tokens":1,"messages":[{{"role":"user","content":"{}"}}]}}"#,
+        "x".repeat(4 << 20)
+    );
+    let answer = read_all(world.ask("POST /v1/chat/completions", &large));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{}", &answer[..answer.len().min(300)]);
+    assert!(read_all(world.ask("GET /state", "")).contains("<title>nfrx</title>"));
+    let mut events = world.ask("GET /api/state/stream", "");
+    let mut line = String::new();
+    while !line.starts_with("data: ") {
+        line.clear();
+        assert!(events.read_line(&mut line).expect("it goes on") > 0, "no event came");
+    }
+    assert!(world.server.said().contains("\"peer\":\"127.0.0.1\""));
+}
+
+fn read_all(mut from: BufReader<TcpStream>) -> String {
+    let mut text = Vec::new();
+    from.read_to_end(&mut text).expect("it ends");
+    String::from_utf8_lossy(&text).into_owned()
+}
