@@ -1,8 +1,9 @@
 //! `cargo xtask test`: every test, with what it needs.
 //!
-//! A test that needs Python or Node lies in a module named `python` and reads the path from `NFRX_PYTHON`,
-//! or from `NFRX_NODE` and `NFRX_NODE_MODULES`. Where there is no interpreter, these tests are left out by name, so that the closing
-//! line counts them as skipped and not as passed.
+//! A test that needs Python lies in a module named `python` and reads the path from `NFRX_PYTHON`; one
+//! that needs Node may also lie in a module named `node`, and reads `NFRX_NODE` and `NFRX_NODE_MODULES`.
+//! Where there is no interpreter (Node comes with Python), these tests are left out by name, so that the
+//! closing line counts them as skipped and not as passed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -16,12 +17,13 @@ use crate::shell::{Workspace, echo};
 const PYTHON: (&str, &str) = ("target/venv", "tests/python/requirements.txt");
 /// Where the tests' JavaScript packages lie, and what lists them.
 const NODE: (&str, &str) = ("target/node", "tests/node");
-/// What marks a test that needs Python, in its full name.
+/// What marks a test that needs Python or Node, in its full name.
 const PYTHON_TESTS: &str = "python::";
+const NODE_TESTS: &str = "node::";
 
 /// Runs all tests of the workspace; fails when one failed, or when there was none.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
-    let left_out = format!("the tests with `{PYTHON_TESTS}` in their name");
+    let left_out = format!("the tests with `{PYTHON_TESTS}` or `{NODE_TESTS}` in their name");
     let venv = install::python(workspace, consent, PYTHON, &left_out)
         .context("with NFRX_OFFLINE=1 the other tests run without it")?;
     let mut tally = Tally::default();
@@ -37,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
                 .env("NFRX_NODE", node)
                 .env("NFRX_NODE_MODULES", modules)
         }
-        None => cargo.env_remove("NFRX_PYTHON").args(["--", "--skip", PYTHON_TESTS]),
+        None => cargo.env_remove("NFRX_PYTHON").args(["--", "--skip", PYTHON_TESTS, "--skip", NODE_TESTS]),
     };
     let mut all_succeeded = tally.run(cargo)?;
     // The pool's slots once more, with loom's lock instead of the real one.

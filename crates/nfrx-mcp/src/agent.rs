@@ -4,78 +4,186 @@
 //! list of methods and paths, and passes it on to the server's upstream. What the relay says
 //! is believed as little as what a client says.
 
+mod client_config;
+mod doctor;
 mod endpoint;
 mod guarded;
 mod headers;
 mod http_upstream;
 mod kept;
 mod options;
+mod policy;
+mod servers;
 mod service;
 pub mod stdio;
+mod talk;
 mod upstream;
+mod v1;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nfrx_agent::client::{BackendClient, ClientError};
-use nfrx_agent::{Agent, AgentConfig, ServiceParts};
+use nfrx_agent::{Agent, AgentConfig, BaseUrl, ServiceParts, StatusBoard};
+use nfrx_runtime::Drain;
 use nfrx_tunnel::DialError;
 
+pub use client_config::{CLIENTS, ClientFileError, McpClient};
+pub use doctor::{Finding, diagnose, public_addresses};
 pub use endpoint::{Endpoint, EndpointError};
 pub use options::{McpConfig, mcp_agent_specs};
+pub use servers::{ServersError, ServersFile};
 
 use crate::digest::TokenDigest;
 use crate::offer::ServerOffer;
 use http_upstream::{HttpSettings, HttpUpstream};
+use policy::{Guard, ToolPolicy};
+use servers::{Follower, ServerEntry, Transport};
 use service::{McpService, Served};
+use stdio::{StdioSettings, StdioUpstream};
+use upstream::Upstream;
 
 /// Why an agent could not be made of its options.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The server's address can't be used.
+    /// The relay's address can't be used.
     #[error(transparent)]
     Server(#[from] DialError),
-    /// A backend's address can't be used.
-    #[error("the address of the MCP server can't be used")]
-    Backend(#[from] ClientError),
+    /// The server can't be served.
+    #[error("the MCP server can't be served: {0}")]
+    Backend(String),
+    /// The file of servers can't be used.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
 }
 
-/// The agent that fronts the server of `mcp`.
+/// Makes the client for a backend's address; tests bring their own.
+pub type Clients = Arc<dyn Fn(&BaseUrl) -> Result<BackendClient, ClientError> + Send + Sync>;
+
+/// The agent that fronts the servers of `mcp`.
 pub fn agent(config: AgentConfig, mcp: McpConfig) -> Result<Agent, AgentError> {
-    let client = BackendClient::new(mcp.endpoint.base().clone(), None)?;
-    agent_with(config, mcp, client)
+    agent_with(config, mcp, clients())
 }
 
-/// The same with a client of the caller's, as tests have it.
-pub fn agent_with(
-    mut config: AgentConfig,
-    mcp: McpConfig,
-    client: BackendClient,
-) -> Result<Agent, AgentError> {
-    let settings = HttpSettings {
+/// Clients that speak over the network.
+pub fn clients() -> Clients {
+    Arc::new(|base| BackendClient::new(base.clone(), None))
+}
+
+/// The same with clients of the caller's, as tests have it.
+pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> Result<Agent, AgentError> {
+    let children = Drain::new();
+    let maker = Maker {
         head_max: config.request_timeout,
         allow_streaming: mcp.allow_streaming,
-        pass_authorization: mcp.pass_authorization,
+        clients,
+        stdio: mcp.stdio.clone(),
+        children: children.clone(),
     };
-    let upstream = Arc::new(HttpUpstream::new(client, mcp.endpoint, settings));
-    let offer = ServerOffer {
-        id: config.worker_id.clone(),
-        name: config.worker_name.clone(),
-        ready: false,
-        replicas: mcp.replicas,
-        token: mcp.auth_token.map(|token| TokenDigest::of(token.reveal())),
-        pass_authorization: mcp.pass_authorization,
-        below: mcp.below,
+    let (servers, follower, replicas) = match mcp.servers_file.clone() {
+        None => {
+            let served = maker.serve(&only_entry(&config, mcp)).map_err(AgentError::Backend)?;
+            let replicas = served.offer.replicas;
+            (vec![served], None, replicas)
+        }
+        Some(file) => {
+            let follower = Follower::new(file, Arc::new(move |entry| maker.serve(entry)))?;
+            let replicas = follower.has_replicas();
+            (follower.served(), Some(follower), replicas)
+        }
     };
-    if mcp.replicas {
+    if replicas {
         // The public id is shared; the agents are not the same one.
         config.worker_id = format!("{}~{:08x}", config.worker_id, fastrand::u32(..));
     }
     let max_concurrency = config.max_concurrency;
-    let start = move |drain: &nfrx_runtime::Drain, status: &nfrx_agent::StatusBoard| {
+    let start = move |drain: &Drain, status: &StatusBoard| {
         let (service, offers) = McpService::new(drain.watch(), status.clone(), max_concurrency);
-        service.set_servers(vec![Served { offer, upstream }]);
+        service.set_servers(servers);
+        drain.spawn("mcp children", async move {
+            let _children = CutOnDrop(children);
+            std::future::pending().await
+        });
         drain.spawn("mcp probe", service.clone().probe());
-        ServiceParts { service: Arc::new(service), offers }
+        if let Some(follower) = follower {
+            drain.spawn("mcp servers file", follower.run(service.clone()));
+        }
+        let legacy = Some(v1::link(&service));
+        ServiceParts { service: Arc::new(service), offers, legacy }
     };
     Ok(Agent::of_service(config, Box::new(start))?)
+}
+
+/// The server that the options name, under the agent's own id.
+fn only_entry(config: &AgentConfig, mcp: McpConfig) -> ServerEntry {
+    let transport = match mcp.command {
+        Some(command) => Transport::Stdio(command),
+        None => Transport::Http { endpoint: mcp.endpoint, headers: Vec::new() },
+    };
+    ServerEntry {
+        name: config.worker_name.clone(),
+        id: config.worker_id.clone(),
+        transport,
+        policy: ToolPolicy::default(),
+        auth_token: mcp.auth_token,
+        replicas: mcp.replicas,
+        pass_authorization: mcp.pass_authorization,
+        below: mcp.below,
+    }
+}
+
+/// Makes what serves an entry.
+struct Maker {
+    head_max: Option<Duration>,
+    allow_streaming: bool,
+    clients: Clients,
+    stdio: StdioSettings,
+    /// Whose tasks the processes of servers are.
+    children: Drain,
+}
+
+/// Ends the processes of servers with the agent's own tasks.
+struct CutOnDrop(Drain);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.cut();
+    }
+}
+
+impl Maker {
+    fn serve(&self, entry: &ServerEntry) -> Result<Served, String> {
+        let upstream = Guard::around(self.upstream(entry)?, entry.policy.clone());
+        let offer = ServerOffer {
+            id: entry.id.clone(),
+            name: entry.name.clone(),
+            ready: false,
+            replicas: entry.replicas,
+            token: entry.auth_token.as_ref().map(|token| TokenDigest::of(token.reveal())),
+            pass_authorization: entry.pass_authorization,
+            below: entry.below,
+        };
+        Ok(Served { offer, upstream })
+    }
+
+    fn upstream(&self, entry: &ServerEntry) -> Result<Arc<dyn Upstream>, String> {
+        match &entry.transport {
+            Transport::Http { endpoint, headers } => {
+                let client = (self.clients)(endpoint.base()).map_err(|error| error.to_string())?;
+                let settings = HttpSettings {
+                    head_max: self.head_max,
+                    allow_streaming: self.allow_streaming,
+                    pass_authorization: entry.pass_authorization,
+                    headers: headers.clone(),
+                };
+                Ok(Arc::new(HttpUpstream::new(client, endpoint.clone(), settings)))
+            }
+            Transport::Stdio(command) if cfg!(unix) => {
+                Ok(Arc::new(StdioUpstream::new(&entry.name, command.clone(), &self.stdio, &self.children)))
+            }
+            Transport::Stdio(command) => {
+                Err(format!("`{}` can be started on Unix systems only", command.command))
+            }
+        }
+    }
 }

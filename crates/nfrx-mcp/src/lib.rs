@@ -9,9 +9,11 @@
 
 pub mod agent;
 mod digest;
+mod events;
 mod message;
 mod offer;
 mod recent;
 mod server;
+mod v1;
 
 pub use server::McpFactory;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ use crate::digest::{SessionMark, TokenDigest};
 
 /// The fact's key. An agent without it has one server, whose public id is its own id.
 pub(crate) const KEY: &str = "mcp";
+
+/// What the relay tells an agent of a caller: the name of its key. No client can set it.
+pub(crate) const CALLER_HEADER: HeaderName = HeaderName::from_static("x-nfrx-caller");
 
 /// Servers of one agent; more are not offered.
 pub(crate) const SERVERS_MAX: usize = 64;

@@ -4,14 +4,17 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use nfrx_tunnel::strip_connection_headers;
 
+use crate::offer::CALLER_HEADER;
+
 /// What was said to the relay alone, and what the client towards the server sets itself.
-const NOT_FOR_SERVERS: [HeaderName; 6] = [
+const NOT_FOR_SERVERS: [HeaderName; 7] = [
     header::COOKIE,
     header::HOST,
     header::EXPECT,
     header::FORWARDED,
     HeaderName::from_static("x-user-roles"),
     HeaderName::from_static("x-nfrx-key"),
+    CALLER_HEADER,
 ];
 
 /// Headers by which a server names places of its own network (KD-24).

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::LOCATION;
+use http::header::{HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri, request};
 use nfrx_agent::client::{BackendClient, ClientError, Silence};
 use nfrx_spi::{Body, BoxFuture, CallError};
@@ -19,7 +19,7 @@ use super::upstream::Upstream;
 const REDIRECTS_MAX: u32 = 3;
 
 /// How a server is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct HttpSettings {
     /// How long an answer's head may take; `None` for no limit. A GET has none: its head may
     /// come with the first message.
@@ -28,6 +28,8 @@ pub(super) struct HttpSettings {
     pub(super) allow_streaming: bool,
     /// Whether it gets the caller's own `Authorization`.
     pub(super) pass_authorization: bool,
+    /// What each request says besides, in place of what the client says.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// One server. Clones share it.
@@ -70,6 +72,9 @@ impl Shared {
         let (mut parts, body) = request.into_parts();
         let HttpSettings { pass_authorization, allow_streaming, .. } = self.settings;
         headers::to_server(&mut parts.headers, pass_authorization, allow_streaming);
+        for (name, value) in &self.settings.headers {
+            parts.headers.insert(name, value.clone());
+        }
         let mut target = self.endpoint.target(parts.uri.path(), parts.uri.query());
         let (mut body, kept) = Kept::of(body);
         for _ in 0..=REDIRECTS_MAX {

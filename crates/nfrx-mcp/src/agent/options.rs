@@ -3,13 +3,20 @@
 use nfrx_agent::{agent_specs, option_error};
 use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret};
 
-use super::Endpoint;
+use super::stdio::{ServerCommand, StdioSettings, stdio_specs};
+use super::{Endpoint, ServersFile};
 
 /// What an MCP agent runs on besides the common options, checked.
 #[derive(Debug, Clone)]
 pub struct McpConfig {
-    /// The server's address.
+    /// The server's address, unless a file names the servers, or it is started here.
     pub endpoint: Endpoint,
+    /// What is started in place of an address.
+    pub command: Option<ServerCommand>,
+    /// How servers are run that are started here.
+    pub stdio: StdioSettings,
+    /// The file that names the servers.
+    pub servers_file: Option<ServersFile>,
     /// Whether the server may stream its answers.
     pub allow_streaming: bool,
     /// The token that callers of this server need, unless they have the relay's key.
@@ -39,6 +46,13 @@ pub fn mcp_agent_specs() -> Vec<ArgSpec> {
             .from("--provider-url", "PROVIDER_URL", "provider_url")
             .aliases(&["MCP_HTTP_URL", "providerurl"])
             .default("http://127.0.0.1:7777/"),
+        ArgSpec::new(
+            "mcp_servers_file",
+            String,
+            "JSON file with `mcpServers` as MCP clients have it: its servers in place of PROVIDER_URL",
+        )
+        .from("--mcp-servers-file", "MCP_SERVERS_FILE", "mcp_servers_file")
+        .example("/etc/nfrx/mcp-servers.json"),
         ArgSpec::new("auth_token", String, "token that callers need who have no key of the relay")
             .from("--auth-token", "AUTH_TOKEN", "auth_token")
             .aliases(&["authtoken"])
@@ -61,6 +75,7 @@ pub fn mcp_agent_specs() -> Vec<ArgSpec> {
             .from("--mcp-subpaths", "MCP_SUBPATHS", "mcp_subpaths")
             .default("false"),
     ]);
+    specs.extend(stdio_specs());
     specs
 }
 
@@ -70,9 +85,14 @@ impl McpConfig {
         let endpoint = Endpoint::parse(options.text("provider_url")).map_err(|error| {
             option_error(options, "provider_url", error.to_string().trim_start_matches("must be "))
         })?;
+        let text = |id| Some(options.text(id).trim()).filter(|text| !text.is_empty()).map(str::to_owned);
         let token = options.text("auth_token").trim();
+        let servers_file = text("mcp_servers_file");
         Ok(Self {
             endpoint,
+            command: ServerCommand::from_options(options)?,
+            stdio: StdioSettings::from_options(options)?,
+            servers_file: servers_file.map(|path| ServersFile::new(path.into(), text("client_id"))),
             allow_streaming: options.flag("mcp_http_allow_streaming")?,
             auth_token: (!token.is_empty()).then(|| Secret::new(token)),
             pass_authorization: options.flag("mcp_pass_authorization")?,

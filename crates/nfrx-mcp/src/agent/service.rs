@@ -27,6 +27,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(20);
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
 /// One server and what is said of it.
+#[derive(Clone)]
 pub(super) struct Served {
     /// What is said of it.
     pub(super) offer: ServerOffer,
@@ -93,6 +94,11 @@ impl McpService {
             problems.retain(|id, _| servers.contains_key(id));
         }
         shared.publish();
+    }
+
+    /// What is said of each server.
+    pub(super) fn offered(&self) -> Vec<ServerOffer> {
+        self.shared.servers().into_iter().map(|(_, served)| served.offer.clone()).collect()
     }
 
     /// Looks at the servers again and again, until it is dropped. Whether one can be reached

@@ -11,9 +11,9 @@ use nfrx_spi::{Body, BodyError, BoxFuture};
 use tokio::time::{Instant, Sleep};
 
 use super::agent::Place;
-use super::events::{Boundary, COMMENT};
 use super::failure::broken_code;
 use super::running::Record;
+use crate::events::{Boundary, COMMENT};
 
 /// How long a stream of events is silent before the relay says that it is there.
 pub(super) const COMMENT_EVERY: Duration = Duration::from_secs(15);

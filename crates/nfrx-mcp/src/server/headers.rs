@@ -11,6 +11,8 @@ use http::header::{
 use nfrx_spi::RequestId;
 use nfrx_tunnel::strip_connection_headers;
 
+use crate::offer::CALLER_HEADER;
+
 /// The header by which a legacy session is named.
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -61,9 +63,19 @@ pub(super) fn has_mcp_headers(headers: &HeaderMap) -> bool {
 }
 
 /// Leaves what may go to a server. The relay's own keys are out already (the gate takes
-/// them); another `Authorization` stays only if the server wants it.
-pub(super) fn to_server(headers: &mut HeaderMap, pass_authorization: bool, id: &RequestId) {
+/// them); another `Authorization` stays only if the server wants it. `caller` is the name of
+/// the caller's key, for the agent.
+pub(super) fn to_server(
+    headers: &mut HeaderMap,
+    pass_authorization: bool,
+    id: &RequestId,
+    caller: Option<&str>,
+) {
     strip_connection_headers(headers);
+    headers.remove(CALLER_HEADER);
+    if let Some(caller) = caller.and_then(|caller| HeaderValue::from_str(caller).ok()) {
+        headers.insert(CALLER_HEADER, caller);
+    }
     for name in &NOT_FOR_SERVERS {
         headers.remove(name);
     }
@@ -212,6 +224,7 @@ mod tests {
             ("upgrade", "h2c"),
             ("x-forwarded-proto", "https"),
             ("x-user-roles", "admin"),
+            ("x-nfrx-caller", "ben"),
             ("nfrx-error", "timeout"),
             ("mcp-session-id", "s"),
             ("mcp-param-region", "eu"),
@@ -221,7 +234,7 @@ mod tests {
             ("x-unknown", "2"),
             ("origin", "http://a"),
         ]);
-        to_server(&mut headers, false, &RequestId::new("r-1"));
+        to_server(&mut headers, false, &RequestId::new("r-1"), Some("ann"));
         // Seen to fail: with `cookie` taken out of the list.
         let passed = [
             "last-event-id",
@@ -229,10 +242,12 @@ mod tests {
             "mcp-session-id",
             "origin",
             "traceparent",
+            "x-nfrx-caller",
             "x-request-id",
             "x-unknown",
         ];
         assert_eq!(names(&headers), passed);
+        assert_eq!(headers["x-nfrx-caller"], "ann");
         assert_eq!(headers.get_all("x-unknown").iter().count(), 2);
     }
 
@@ -244,7 +259,7 @@ mod tests {
             (&[("authorization", "Bearer x"), ("authorization", "Bearer y")][..], true, false),
         ] {
             let mut headers = map(lines);
-            to_server(&mut headers, wanted, &RequestId::new("r"));
+            to_server(&mut headers, wanted, &RequestId::new("r"), None);
             assert_eq!(headers.contains_key(AUTHORIZATION), passes);
         }
     }
@@ -260,7 +275,7 @@ mod tests {
         ] {
             let mut headers = map(accept);
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-            to_server(&mut headers, false, &RequestId::new("r"));
+            to_server(&mut headers, false, &RequestId::new("r"), None);
             assert_eq!(!headers.contains_key(ACCEPT_ENCODING), withheld, "{accept:?}");
         }
     }

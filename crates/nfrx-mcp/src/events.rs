@@ -1,13 +1,14 @@
 //! Where one event of a `text/event-stream` ends and the next may begin: the only places
-//! where the relay may say something of its own (decision 26).
+//! where the relay may say something of its own (decision 26), and where a stream is cut to
+//! read it event by event.
 
 /// What the relay says to show that it is there: a comment, which no reader takes for an
 /// event (HTML standard §9.2.5), and the empty line that ends it.
-pub(super) const COMMENT: &[u8] = b":\n\n";
+pub(crate) const COMMENT: &[u8] = b":\n\n";
 
 /// Follows a stream of events by its line ends, which are CRLF, LF or CR.
 #[derive(Debug, Clone)]
-pub(super) struct Boundary {
+pub(crate) struct Boundary {
     at: At,
 }
 
@@ -27,12 +28,12 @@ enum At {
 
 impl Boundary {
     /// At the start of a stream.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { at: At::Between }
     }
 
     /// Moves over bytes that are passed on.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.at = match (self.at, byte) {
                 (At::BetweenAfterCr, b'\n') => At::Between,
@@ -48,7 +49,7 @@ impl Boundary {
 
     /// Whether something may be said here. Behind a CR too: should a LF follow, it is one
     /// more empty line, which means nothing.
-    pub(super) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         matches!(self.at, At::Between | At::BetweenAfterCr)
     }
 }
