@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nfrx_spi::{
     BoxFuture, MetricsError, MetricsRegistry, OptionError, Plugin, PluginContext, PluginDescriptor,
-    PluginFactory, PluginStatus, Router, StateRegistry,
+    PluginFactory, Router, StateRegistry,
 };
 
 use crate::http;
@@ -25,10 +25,13 @@ impl PluginFactory for JobsFactory {
         options::descriptor()
     }
 
+    fn is_always_built(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: PluginContext) -> Result<Arc<dyn Plugin>, OptionError> {
         let mut options = JobsOptions::read(&context.plugin_options)?;
         if !options.enabled {
-            context.state.set_status(PluginStatus::Ready);
             return Ok(Arc::new(JobsPlugin { jobs: None }));
         }
         let folder = context.options.state_dir.as_ref().filter(|_| options.durable).map(|dir| dir.join(ID));

@@ -280,7 +280,6 @@ impl Jobs {
             }
             Err(error) => tracing::error!(%error, "the job store can't be read"),
         }
-        self.state.set_status(PluginStatus::Ready);
         let mut counted: Option<Moment> = None;
         loop {
             self.sweep().await;
@@ -300,6 +299,9 @@ impl Jobs {
         let now = self.now();
         self.transfers.sweep();
         self.workers.sweep(now);
+        let has_workers =
+            self.waiting.len() > 0 || self.workers.views(now).iter().any(|worker| worker.active);
+        self.state.set_status(if has_workers { PluginStatus::Ready } else { PluginStatus::NotReady });
         for id in self.presence.take_due() {
             if self.watchers.is_watched(&id) || self.transfers.flows(&id) {
                 self.presence.start(&id);
