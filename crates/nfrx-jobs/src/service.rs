@@ -36,6 +36,8 @@ pub(crate) struct Jobs {
     pub(crate) options: JobsOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) state: Arc<dyn ServerState>,
+    /// The start, by both clocks.
+    began: (Millis, Moment),
     spawner: Arc<dyn Spawner>,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) waiting: Arc<Waiting>,
@@ -81,6 +83,7 @@ impl Jobs {
             store,
             presence: Presence::new(Arc::clone(&clock), options.client_ttl),
             options,
+            began: (Millis::of(clock.wall()), clock.now()),
             clock,
             state: Arc::clone(&context.state),
             spawner: Arc::clone(&context.spawner),
@@ -99,9 +102,10 @@ impl Jobs {
         jobs
     }
 
-    /// Now, as it is kept.
+    /// Now, as it is kept: wall time that a set clock does not move.
     pub(crate) fn now(&self) -> Millis {
-        Millis::of(self.clock.wall())
+        let (wall, moment) = self.began;
+        wall + self.clock.now().since(moment)
     }
 
     /// Makes a job.
