@@ -32,6 +32,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// whole pool looks through. Of those beyond only the newest counts (KD-18).
 const UPDATES_PER_TICK: u32 = 20;
 
+/// What is heard from an agent at a stretch: however much it says, its own requests, the
+/// orders to close and the ticks get their turns.
+const HEARD_PER_TURN: usize = 64;
+
 /// Cancels that wait for an agent which takes nothing; beyond it the agent is lost (KD-18).
 const CANCELS_MAX: usize = 1024;
 
@@ -206,7 +210,12 @@ impl Engine {
 
     /// One turn: who left, what goes out, what comes in. `Ready` when the tunnel is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        loop {
+        // Looked at here as well: the runtime lets a task that reads without a pause wait for
+        // nothing else.
+        if let Some(reason) = self.orders.borrow().close {
+            return Poll::Ready(Ended::Closed(reason));
+        }
+        for _ in 0..HEARD_PER_TURN {
             for id in self.gone.take(cx) {
                 if self.open.forget(&id) {
                     self.cancel(&id);
@@ -235,6 +244,8 @@ impl Engine {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn cancel(&mut self, id: &str) {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod mcp;
+mod memory;
 mod process;
 mod python;
 mod settings;
