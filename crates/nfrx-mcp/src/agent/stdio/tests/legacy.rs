@@ -26,6 +26,7 @@ async fn each_session_has_a_process_until_it_is_deleted() {
     assert_eq!(answer.event().await, None);
 }
 
+// Seen to fail: with what belongs to none of two requests said to the newer one.
 #[tokio::test(start_paused = true)]
 async fn every_message_is_on_exactly_one_stream() {
     let rig = Rig::new();
