@@ -7,5 +7,7 @@ mod process;
 mod python;
 mod settings;
 mod signals;
+#[cfg(target_os = "linux")]
+mod stdio;
 mod up;
 mod uploads;
