@@ -5,7 +5,6 @@
 //! is believed as little as what a client says.
 
 mod endpoint;
-mod guarded;
 mod headers;
 mod http_upstream;
 mod kept;

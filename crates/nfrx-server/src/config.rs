@@ -4,7 +4,7 @@ mod network;
 mod specs;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -209,14 +209,6 @@ fn side(options: &PluginOptions, key: &str, file: &str, roles: &str) -> SideConf
 fn secret(options: &PluginOptions, id: &str) -> Option<Secret> {
     let text = options.text(id).trim();
     (!text.is_empty()).then(|| Secret::new(text))
-}
-
-/// Whether an address is of this machine's own networks: loopback, private, link-local.
-pub(crate) fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use keys::Grant;
 use side::Side;
 
 pub(crate) use login::shows_credential;
-pub(crate) use peer::{Peer, Proxies, host_name};
+pub(crate) use peer::{Peer, Proxies};
 
 /// Judges requests.
 pub(crate) struct Gate {

@@ -1,15 +1,12 @@
 //! What the server itself measures.
 
-pub(crate) mod process;
-
-use std::sync::Arc;
+pub(crate) use std::sync::Arc;
 
 use http::StatusCode;
+use nfrx_runtime::ProcessMetrics;
 use nfrx_runtime::metrics_text::Registry;
 use nfrx_spi::metrics::{Counter, Family, Gauge, MetricFamily, MetricKind, Sample, SampleValue};
 use nfrx_spi::{BuildInfo, Collector, MetricsError, MetricsRegistry as _};
-
-use process::Process;
 
 /// Why the front door said no. A bound without a reason here is not a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +89,7 @@ impl Telemetry {
         registry.register(Arc::clone(&telemetry.refused) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.requests) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.panics) as Arc<dyn Collector>)?;
-        registry.register(Arc::new(Process::new()))?;
+        registry.register(Arc::new(ProcessMetrics::new()))?;
         Ok(telemetry)
     }
 

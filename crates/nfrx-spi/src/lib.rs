@@ -228,6 +228,7 @@
 //! | what an agent says of itself | [`Registration`], [`StatusUpdate`], [`Heartbeat`] |
 //! | how a worker is | [`WorkerStatus`] |
 //! | the connection it dialed, and its end | [`Tunnel`], [`CloseReason`] |
+//! | a time as state and documents have it | [`rfc3339`] |
 //! | joining: at the door, admitted or not, leaving | [`WorkerIntake`], [`Newcomer`], [`Joined`], [`JoinRefused`], [`Membership`] |
 //! | a worker that is there, and who is there | [`WorkerRef`], [`WorkerRegistry`], [`ModelInfo`] |
 //! | a worker with its slot taken, or why there is none | [`Scheduler`], [`PickedWorker`], [`PickError`] |
@@ -296,6 +297,7 @@ mod request;
 mod router;
 mod shared;
 mod state;
+mod times;
 mod worker;
 mod worker_metrics;
 
@@ -320,6 +322,7 @@ pub use router::{
 };
 pub use shared::Shared;
 pub use state::{StateElement, StateRegistry};
+pub use times::rfc3339;
 pub use worker::{
     CallError, CloseReason, Heartbeat, JoinRefused, Joined, Membership, Newcomer, Registration, StatusUpdate,
     Tunnel, WorkerIntake, WorkerRef, WorkerStatus,

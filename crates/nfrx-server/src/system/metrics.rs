@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use http::{Method, Request};
+use nfrx_runtime::address::is_private;
 use nfrx_runtime::metrics_text::{CONTENT_TYPE, Registry};
 use nfrx_spi::{Access, ApiError, Body, RequestContext, Router};
 
 use super::content;
-use crate::config::is_private;
 use crate::front::Shared;
 use crate::gate::Peer;
 
