@@ -98,6 +98,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// The same for this machine itself.
     pub connections_per_loopback_max: usize,
+    /// Connections that agents keep at once with one named key.
+    pub tunnels_per_key_max: usize,
     /// Bytes of a request's head, its first line aside.
     pub head_bytes_max: usize,
     /// Bytes of path and query.
@@ -120,6 +122,7 @@ impl Default for Limits {
             connections_max: 10_000,
             connections_per_address_max: 256,
             connections_per_loopback_max: 10_000,
+            tunnels_per_key_max: 64,
             head_bytes_max: 32 * 1024,
             uri_bytes_max: 8 * 1024,
             head_time_max: Duration::from_secs(10),
@@ -181,6 +184,7 @@ impl ServerConfig {
             limits: Limits {
                 connections_max: specs::at_least_one(&options, "connections_max")?,
                 connections_per_address_max: specs::at_least_one(&options, "connections_per_address_max")?,
+                tunnels_per_key_max: specs::at_least_one(&options, "tunnels_per_key_max")?,
                 ..Limits::default()
             },
             state_dir: None,

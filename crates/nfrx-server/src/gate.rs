@@ -12,6 +12,7 @@ mod keys_file;
 mod login;
 mod peer;
 mod side;
+mod tunnels;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use side::Side;
 
 pub(crate) use login::shows_credential;
 pub(crate) use peer::{Peer, Proxies};
+pub(crate) use tunnels::{KeyTunnels, Place};
 
 /// Judges requests.
 pub(crate) struct Gate {
@@ -37,17 +39,20 @@ pub(crate) struct Gate {
     admin: Option<Digest>,
     insecure_open: bool,
     failures: Failures,
+    tunnels: Arc<KeyTunnels>,
 }
 
 impl Gate {
-    /// A gate for this login; reads the files of keys.
-    pub(crate) fn new(login: &LoginConfig) -> Result<Self, StartError> {
+    /// A gate for this login, with so many tunnels for each named key; reads the files of
+    /// keys.
+    pub(crate) fn new(login: &LoginConfig, tunnels_per_key_max: usize) -> Result<Self, StartError> {
         let gate = Self {
             api: Side::new("public API", "API_KEY", &login.api)?,
             workers: Side::new("workers'", "CLIENT_KEY", &login.workers)?,
             admin: login.admin_key.as_ref().map(|key| Digest::of(key.reveal())),
             insecure_open: login.insecure_open,
             failures: Failures::default(),
+            tunnels: Arc::new(KeyTunnels::new(tunnels_per_key_max)),
         };
         gate.say_what_is_open();
         Ok(gate)
@@ -59,6 +64,11 @@ impl Gate {
                 warn!(side = side.name, "INSECURE_OPEN: this side has no key and serves everybody");
             }
         }
+    }
+
+    /// The connections of agents by key, for metrics.
+    pub(crate) fn tunnels(&self) -> Arc<KeyTunnels> {
+        Arc::clone(&self.tunnels)
     }
 
     /// Reads files of keys again that have changed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nfrx_runtime::Drain;
 use nfrx_runtime::metrics_text::Registry;
-use nfrx_spi::{PluginFactory, Route};
+use nfrx_spi::{MetricsRegistry as _, PluginFactory, Route};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -87,7 +87,8 @@ impl Server {
         let mut registry = Registry::default();
         let of_server = |source| StartError::Metrics { plugin: "", source };
         let telemetry = Arc::new(Telemetry::new(&mut registry, config.build).map_err(of_server)?);
-        let gate = Gate::new(&config.login)?;
+        let gate = Gate::new(&config.login, config.limits.tunnels_per_key_max)?;
+        registry.register(gate.tunnels()).map_err(of_server)?;
         let host = Arc::new(Host::build(config, factories, &tasks)?);
         let mut registered = host.register(&mut registry)?;
         let shared = Arc::new(Shared::new(config, gate, Arc::clone(&telemetry), tasks.watch()));

@@ -33,6 +33,8 @@ pub(crate) enum Bound {
     LoginRate,
     /// 403: a page of another site.
     Origin,
+    /// 429: the tunnels of one key.
+    KeyTunnels,
     /// 503: draining.
     Draining,
 }
@@ -51,6 +53,7 @@ impl Bound {
             Self::Login => "login",
             Self::LoginRate => "login_rate",
             Self::Origin => "origin",
+            Self::KeyTunnels => "key_tunnels",
             Self::Draining => "draining",
         }
     }

@@ -122,6 +122,9 @@ fn bound_specs() -> Vec<ArgSpec> {
                 "connections_per_address_max",
             )
             .default("256"),
+        ArgSpec::new("tunnels_per_key_max", ArgType::Int, "tunnels at once of agents that share a named key")
+            .from("--tunnels-per-key-max", "TUNNELS_PER_KEY_MAX", "tunnels_per_key_max")
+            .default("64"),
         ArgSpec::new("redis_addr", ArgType::String, "accepted for old set-ups; nothing is shared yet")
             .from("--redis-addr", "REDIS_ADDR", "redis_addr")
             .aliases(&["redisaddr"])

@@ -60,6 +60,9 @@ async fn metrics_are_for_private_peers_and_key_holders() {
     let relayed = request("GET", "/metrics", &[("x-forwarded-for", "8.8.8.8")], "");
     // Seen to fail: with any private peer let in, a proxy among them.
     assert_eq!(world.ask("10.1.2.3:1", relayed).await.status(), 401);
+    let rebound = || request("GET", "/metrics", &[("host", "evil.example")], "");
+    assert_eq!(world.ask(LOCAL, rebound()).await.status(), 401);
+    assert_eq!(world.ask("10.1.2.3:1", rebound()).await.status(), 200);
     for (peer, key, status) in [
         (LOCAL, None, 200),
         ("10.1.2.3:1", None, 200),

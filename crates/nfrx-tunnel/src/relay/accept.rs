@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use nfrx_spi::{ApiError, Body, HandlerResult, RequestContext, Upgrade};
+use nfrx_spi::{ApiError, Body, HandlerResult, RequestContext, Revocation, Upgrade};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
-use super::{Parts, owner};
+use super::{KeyWatch, Parts, owner};
 use crate::{SUBPROTOCOL, v1};
 
 pub(super) fn upgrade(
@@ -19,14 +19,15 @@ pub(super) fn upgrade(
     if let Some(refusal) = refusal(&request) {
         return refusal;
     }
-    let (Some(upgrade), Some(key)) =
+    let (Some(upgrade), Some(nonce)) =
         (request.extensions_mut().remove::<Upgrade>(), request.headers().get(header::SEC_WEBSOCKET_KEY))
     else {
         return Err(ApiError::Internal);
     };
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = derive_accept_key(nonce.as_bytes());
     let shared = Arc::clone(parts);
     let caller = context.caller;
+    let key = KeyWatch::new(request.extensions_mut().remove::<Revocation>());
     // An agent that asks for nothing speaks v1, and whoever asks for what we don't have may
     // try it, too (decision 4 of the design).
     let is_h2 = holds(request.headers(), header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
@@ -34,8 +35,8 @@ pub(super) fn upgrade(
         "tunnel",
         Box::pin(async move {
             match upgrade.stream().await {
-                Ok(io) if is_h2 => owner::run(shared, io, caller).await,
-                Ok(io) => v1::relay::run(shared, io, caller).await,
+                Ok(io) if is_h2 => owner::run(shared, io, caller, key).await,
+                Ok(io) => v1::relay::run(shared, io, caller, key).await,
                 Err(error) => debug!(%error, "an agent left before its upgrade was done"),
             }
         }),
