@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use nfrx_runtime::{Drain, build_info};
 use nfrx_spi::Heartbeat;
+use nfrx_tunnel::legacy::LegacyLink;
 use nfrx_tunnel::{
     AgentService, Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer,
-    ServerUrl, TcpConnect, keep_connected,
+    ServerUrl, TcpConnect, keep_connected_or,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -59,6 +60,8 @@ pub struct ServiceParts {
     pub service: Arc<dyn AgentService>,
     /// What is offered; changes are sent as they come.
     pub offers: watch::Receiver<Offer>,
+    /// What is spoken with servers that know no newer carrier, if that is not v1.
+    pub legacy: Option<Arc<dyn LegacyLink>>,
 }
 
 /// Starts a service: its tasks are spawned through the drain, which cuts them at the end,
@@ -150,7 +153,7 @@ impl Agent {
                 return Ok(());
             }
         };
-        let (hold, ServiceParts { service, offers }, carried) = Hold::around(started);
+        let (hold, ServiceParts { service, offers, legacy }, carried) = Hold::around(started);
         drain.spawn("offers", carried);
         let (state, states) = watch::channel(LinkState::Connecting);
         drain.spawn("link state", follow(states, self.status.clone()));
@@ -162,7 +165,7 @@ impl Agent {
             reconnect: self.config.reconnect,
         };
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
-        let mut link = pin!(keep_connected(link, parts));
+        let mut link = pin!(keep_connected_or(link, parts, legacy));
         let limit = self.config.drain_timeout;
         let mut watcher = Watcher { hold, status: self.status.clone(), limit, deadline: None };
         let result = tokio::select! {
@@ -263,7 +266,7 @@ async fn start(front: Front, config: &AgentConfig, drain: &Drain, status: &Statu
         status: status.clone(),
         drain: drain.watch(),
     });
-    ServiceParts { service: Arc::new(proxy), offers }
+    ServiceParts { service: Arc::new(proxy), offers, legacy: None }
 }
 
 /// Notes when a heartbeat was taken last.

@@ -20,7 +20,8 @@ impl Hold {
         let (hold, held) = watch::channel(false);
         let (out, offers) = watch::channel(parts.offers.borrow().clone());
         let service = Arc::new(Held { service: parts.service, held: held.clone() });
-        (Self(hold), ServiceParts { service, offers }, carry(parts.offers, held, out))
+        let held_parts = ServiceParts { service, offers, legacy: parts.legacy };
+        (Self(hold), held_parts, carry(parts.offers, held, out))
     }
 
     pub(crate) fn set(&self, held: bool) {

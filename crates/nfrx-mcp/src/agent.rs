@@ -4,6 +4,8 @@
 //! list of methods and paths, and passes it on to the server's upstream. What the relay says
 //! is believed as little as what a client says.
 
+mod client_config;
+mod doctor;
 mod endpoint;
 mod headers;
 mod http_upstream;
@@ -15,6 +17,7 @@ mod service;
 pub mod stdio;
 mod talk;
 mod upstream;
+mod v1;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,8 @@ use nfrx_agent::{Agent, AgentConfig, BaseUrl, ServiceParts, StatusBoard};
 use nfrx_runtime::Drain;
 use nfrx_tunnel::DialError;
 
+pub use client_config::{CLIENTS, ClientFileError, McpClient};
+pub use doctor::{Finding, diagnose, public_addresses};
 pub use endpoint::{Endpoint, EndpointError};
 pub use options::{McpConfig, mcp_agent_specs};
 pub use servers::{ServersError, ServersFile};
@@ -55,7 +60,12 @@ pub type Clients = Arc<dyn Fn(&BaseUrl) -> Result<BackendClient, ClientError> + 
 
 /// The agent that fronts the servers of `mcp`.
 pub fn agent(config: AgentConfig, mcp: McpConfig) -> Result<Agent, AgentError> {
-    agent_with(config, mcp, Arc::new(|base| BackendClient::new(base.clone(), None)))
+    agent_with(config, mcp, clients())
+}
+
+/// Clients that speak over the network.
+pub fn clients() -> Clients {
+    Arc::new(|base| BackendClient::new(base.clone(), None))
 }
 
 /// The same with clients of the caller's, as tests have it.
@@ -85,7 +95,8 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
         if let Some(follower) = follower {
             drain.spawn("mcp servers file", follower.run(service.clone()));
         }
-        ServiceParts { service: Arc::new(service), offers }
+        let legacy = Some(v1::link(&service));
+        ServiceParts { service: Arc::new(service), offers, legacy }
     };
     Ok(Agent::of_service(config, Box::new(start))?)
 }

@@ -212,7 +212,8 @@ impl Front {
         let plain = |error| Refusal::Error(error, Dialect::Contract);
         head::check(parts, &shared.limits).map_err(plain)?;
         let host = head::host(parts).map_err(plain)?;
-        let peer = shared.proxies.peer(incoming.address, &parts.headers, &host);
+        let mut peer = shared.proxies.peer(incoming.address, &parts.headers, &host);
+        peer.is_own_page = shared.origins.is_own_page(parts, &host);
         let found = self.table.find(&parts.method, parts.uri.path());
         let own_pages_only = matches!(&found, Found::Route(route, _) if route.own_pages_only);
         shared.origins.check(parts, &host, own_pages_only.then_some(&peer)).map_err(|error| {

@@ -5,12 +5,14 @@
 //! needs other programs stands on real ports (`node`).
 
 mod away;
+mod doctor;
 mod fake;
 mod keep_alive;
 mod leaving;
 mod login;
 mod many;
 mod node;
+mod old;
 mod rig;
 mod servers;
 mod stand;

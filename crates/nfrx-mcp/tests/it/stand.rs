@@ -1,6 +1,7 @@
 //! The same relay on real ports, before the fixture as a process of its own: for clients that
 //! are programs. Never with a paused clock.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
@@ -57,29 +58,25 @@ fn fixture() -> PathBuf {
     profile.join("examples").join(format!("mcp_fixture{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// A relay on a port and an agent that dialed it, open to everybody.
+/// A relay on a port and an agent that dialed it.
 pub(crate) struct Stand {
-    url: String,
+    addr: SocketAddr,
     _relay: Relay,
     _agent: JoinSet<()>,
     _stop: oneshot::Sender<()>,
 }
 
 impl Stand {
-    /// With an agent before the server at `backend`.
+    /// Open to everybody, with an agent before the server at `backend`.
     pub(crate) async fn before(backend: &str) -> Self {
-        let relay = Relay::bind_with(config(&[("public", "true")]), plugins()).await;
+        Self::with(&[("public", "true")], backend).await
+    }
+
+    /// The same with these options of the plugin.
+    pub(crate) async fn with(plugin: &[(&str, &str)], backend: &str) -> Self {
+        let relay = Relay::bind_with(config(plugin), plugins()).await;
         let addr = relay.addr().expect("it is bound");
-        let values = [
-            ("server_url", format!("ws://{addr}/api/mcp/connect")),
-            ("client_key", WORKER_KEY.to_owned()),
-            ("client_id", "clock".to_owned()),
-            ("provider_url", backend.to_owned()),
-        ];
-        let values = values.map(|(id, value)| (id.to_owned(), value));
-        let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
-        let settings = AgentConfig::from_options(&options).expect("tests write valid options");
-        let mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        let (settings, mcp) = settings(addr, backend, &[]);
         let agent = agent(settings, mcp).expect("a valid address");
         let (mut status, mut task) = (agent.status().watch(), JoinSet::new());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -87,15 +84,36 @@ impl Stand {
             // How it ended is what its clients see.
             let _ = agent.run(async { drop(stopped.await) }).await;
         });
-        let joined = status.wait_for(|status| status.connected_to_server && status.connected_to_backend);
+        let joined = status.wait_for(|status| status.connected_to_server);
         drop(patiently(joined).await.expect("the board is ours"));
-        Self { url: format!("http://{addr}{CLOCK}"), _relay: relay, _agent: task, _stop: stop }
+        Self { addr, _relay: relay, _agent: task, _stop: stop }
+    }
+
+    /// Where the relay listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Where the server is reached through the relay.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}{CLOCK}", self.addr)
     }
+}
+
+/// What an agent of the relay at `addr` is told, before the server at `backend`.
+pub(crate) fn settings(addr: SocketAddr, backend: &str, more: &[(&str, &str)]) -> (AgentConfig, McpConfig) {
+    let url = format!("ws://{addr}/api/mcp/connect");
+    let mut values = vec![
+        ("server_url", url.as_str()),
+        ("client_key", WORKER_KEY),
+        ("client_id", "clock"),
+        ("provider_url", backend),
+    ];
+    values.extend(more);
+    let values = values.into_iter().map(|(id, value)| (id.to_owned(), value.to_owned()));
+    let options = PluginOptions::new(mcp_agent_specs(), values.collect());
+    let settings = AgentConfig::from_options(&options).expect("tests write valid options");
+    (settings, McpConfig::from_options(&options).expect("tests write valid options"))
 }
 
 /// The path that `cargo xtask test` found for this.

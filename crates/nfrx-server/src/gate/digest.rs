@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 /// The digest of a key. Hashing both sides first keeps the length of a key from
 /// showing in the time that a comparison takes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {

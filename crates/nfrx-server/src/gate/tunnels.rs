@@ -49,7 +49,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.tunnels.lock();
         if let Some(count) = open.get_mut(&self.key) {
-            *count -= 0;
+            *count -= 1;
             if *count == 0 {
                 open.remove(&self.key);
             }

@@ -1,14 +1,16 @@
 //! An agent's upgrade request: judged, answered, handed to a task.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use nfrx_spi::{ApiError, Body, HandlerResult, RequestContext, Revocation, Upgrade};
+use nfrx_spi::{ApiError, Body, Caller, CloseReason, HandlerResult, Io, RequestContext, Revocation, Upgrade};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
-use super::{KeyWatch, Parts, owner};
+use super::{KeyWatch, Parts, close_name, owner};
+use crate::counters::Counted;
 use crate::{SUBPROTOCOL, v1};
 
 pub(super) fn upgrade(
@@ -36,7 +38,7 @@ pub(super) fn upgrade(
         Box::pin(async move {
             match upgrade.stream().await {
                 Ok(io) if is_h2 => owner::run(shared, io, caller, key).await,
-                Ok(io) => v1::relay::run(shared, io, caller, key).await,
+                Ok(io) => old(shared, io, caller, key).await,
                 Err(error) => debug!(%error, "an agent left before its upgrade was done"),
             }
         }),
@@ -54,6 +56,18 @@ pub(super) fn upgrade(
         HeaderValue::from_str(&accept).map_err(|_| ApiError::Internal)?,
     );
     Ok(response)
+}
+
+/// Serves an agent that speaks what the plugin's old agents speak.
+async fn old(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller, key: KeyWatch) {
+    let Some(legacy) = parts.legacy.clone() else { return v1::relay::run(parts, io, caller, key).await };
+    let _open = Counted::new(&parts.counters, |counters| &counters.open);
+    // A protocol of the plugin's own knows of no keys: its connection just ends.
+    let reason = tokio::select! {
+        reason = legacy.serve(io, caller) => reason,
+        () = key.revoked() => close_name(CloseReason::Unauthorized),
+    };
+    parts.counters.closed(reason).inc();
 }
 
 /// The table of worker protocol §1. The login and the drain were judged before.

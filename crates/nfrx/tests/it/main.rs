@@ -2,6 +2,7 @@
 
 mod audit;
 mod deploy;
+mod mcp;
 mod process;
 mod python;
 mod settings;

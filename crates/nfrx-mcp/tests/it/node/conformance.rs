@@ -56,8 +56,9 @@ fn checks(file: &PathBuf) -> Checks {
 async fn check(revision: &str, scenarios: usize) {
     let (fixture, other) = tokio::join!(Backend::fixture(), Backend::fixture());
     let stand = Stand::before(other.url()).await;
+    let url = stand.url();
     let (direct, relayed) =
-        tokio::join!(judged(fixture.url(), revision, "direct"), judged(stand.url(), revision, "relayed"),);
+        tokio::join!(judged(fixture.url(), revision, "direct"), judged(&url, revision, "relayed"));
     assert_eq!(direct.len(), scenarios, "the suite asks for so many: {:?}", direct.keys());
     let failed = |checks: &&Checks| checks.keys().any(|check| check.ends_with("\"FAILURE\""));
     assert_eq!(direct.values().find(failed), None, "the fixture passes all");
