@@ -8,13 +8,14 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, StatusCode, Uri};
 use nfrx_agent::client::{BackendClient, Silence};
 use nfrx_agent::{AgentConfig, BaseUrl};
+use nfrx_runtime::Drain;
 use nfrx_spi::{Body, KEY_HEADER, Secret};
 
 use super::http_upstream::{HttpSettings, HttpUpstream};
 use super::servers::ServerEntry;
 use super::talk::{self, TalkError};
 use super::upstream::Upstream;
-use super::{AgentError, Clients, Endpoint, Maker, McpConfig, only_entry};
+use super::{AgentError, Clients, CutOnDrop, Endpoint, Maker, McpConfig, only_entry};
 use crate::offer::segment;
 
 /// How long one question may take.
@@ -54,10 +55,14 @@ pub async fn diagnose(
     api_key: Option<&Secret>,
     clients: Clients,
 ) -> Result<Vec<Finding>, AgentError> {
+    let children = Drain::new();
+    let _ended_with_this = CutOnDrop(children.clone());
     let maker = Maker {
         head_max: Some(ASK_MAX),
         allow_streaming: mcp.allow_streaming,
         clients: Arc::clone(&clients),
+        stdio: mcp.stdio.clone(),
+        children: children.clone(),
     };
     let entries = entries(config, mcp)?;
     let mut findings = Vec::new();

@@ -2,7 +2,7 @@
 //! private server behind each that does what a test tells it.
 //!
 //! Pipes and a paused clock: times are exact, and a run is like the one before. Only what
-//! needs other programs stands on real ports (`node`).
+//! needs other programs stands on real ports (`node`), or starts them (`stdio`).
 
 mod away;
 mod doctor;
@@ -16,6 +16,8 @@ mod old;
 mod rig;
 mod servers;
 mod stand;
+#[cfg(unix)]
+mod stdio;
 mod transparent;
 
 #[tokio::test(start_paused = true)]

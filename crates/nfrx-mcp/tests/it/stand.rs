@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use nfrx_agent::AgentConfig;
+use nfrx_mcp::agent::stdio::{SUPERVISE, Supervisor};
 use nfrx_mcp::agent::{McpConfig, agent, mcp_agent_specs};
 use nfrx_spi::PluginOptions;
 use nfrx_testkit::relay::{Relay, WORKER_KEY, patiently};
@@ -52,10 +53,15 @@ impl Backend {
 }
 
 /// The example's program, beside the folder of this one.
-fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     let own = std::env::current_exe().expect("it runs");
     let profile = own.parent().and_then(|deps| deps.parent()).expect("tests lie in deps");
     profile.join("examples").join(format!("mcp_fixture{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// What watches over the processes that an agent starts: this program can't.
+pub(crate) fn supervisor() -> Supervisor {
+    Supervisor { program: fixture(), args: vec![SUPERVISE.into()] }
 }
 
 /// A relay on a port and an agent that dialed it.
@@ -72,11 +78,20 @@ impl Stand {
         Self::with(&[("public", "true")], backend).await
     }
 
+    /// The same with an agent that starts this command and speaks to it over stdio.
+    pub(crate) async fn over(command: &str) -> Self {
+        Self::of(&[("public", "true")], "http://127.0.0.1:9", &[("mcp_stdio_command", command)]).await
+    }
+
     /// The same with these options of the plugin.
     pub(crate) async fn with(plugin: &[(&str, &str)], backend: &str) -> Self {
+        Self::of(plugin, backend, &[]).await
+    }
+
+    async fn of(plugin: &[(&str, &str)], backend: &str, more: &[(&str, &str)]) -> Self {
         let relay = Relay::bind_with(config(plugin), plugins()).await;
         let addr = relay.addr().expect("it is bound");
-        let (settings, mcp) = settings(addr, backend, &[]);
+        let (settings, mcp) = settings(addr, backend, more);
         let agent = agent(settings, mcp).expect("a valid address");
         let (mut status, mut task) = (agent.status().watch(), JoinSet::new());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -113,7 +128,9 @@ pub(crate) fn settings(addr: SocketAddr, backend: &str, more: &[(&str, &str)]) -
     let values = values.into_iter().map(|(id, value)| (id.to_owned(), value.to_owned()));
     let options = PluginOptions::new(mcp_agent_specs(), values.collect());
     let settings = AgentConfig::from_options(&options).expect("tests write valid options");
-    (settings, McpConfig::from_options(&options).expect("tests write valid options"))
+    let mut mcp = McpConfig::from_options(&options).expect("tests write valid options");
+    mcp.stdio.supervisor = supervisor();
+    (settings, mcp)
 }
 
 /// The path that `cargo xtask test` found for this.
