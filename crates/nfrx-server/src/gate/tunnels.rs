@@ -109,6 +109,7 @@ mod tests {
         assert_eq!(tunnels.enter(&a).err().map(|error| error.status().as_u16()), Some(429));
         assert!(tunnels.enter(&b).is_ok(), "another key has its own");
         drop(first);
+        // Seen to fail: without the drop of a place.
         assert!(tunnels.enter(&a).is_ok());
     }
 }
