@@ -27,7 +27,8 @@ use ceiling::CeilingGuard;
 
 use crate::BackendKey;
 use crate::client::{AnswerBody, BackendClient, ClientError};
-use crate::status::{JobGuard, StatusBoard};
+use crate::jobs::JobGuard;
+use crate::status::StatusBoard;
 
 /// Fronts one backend. Clones share everything.
 #[derive(Clone)]
@@ -75,13 +76,19 @@ impl ProxyParts {
             return Err(CallError::Refused);
         }
         let slot = self.ceiling.enter().await.ok_or(CallError::Busy)?;
-        let job = self.status.job();
+        let mut job = self.status.job();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = Uri::try_from(self.client.base().join(path)).map_err(|_| CallError::Refused)?;
         headers::to_backend(request.headers_mut(), self.key.as_ref().map(BackendKey::header));
         match self.client.send(request).await {
             Ok(answer) => Ok(passed_on(answer, slot, job)),
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => {
+                let error = self.failed(&error);
+                if error != CallError::RequestBody {
+                    job.ended(false);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -95,14 +102,16 @@ impl ProxyParts {
     }
 }
 
-fn passed_on(answer: Response<AnswerBody>, slot: CeilingGuard, job: JobGuard) -> Response<Body> {
+fn passed_on(answer: Response<AnswerBody>, slot: CeilingGuard, mut job: JobGuard) -> Response<Body> {
     let (mut parts, answer) = answer.into_parts();
     headers::to_relay(&mut parts.headers);
     parts.extensions.clear();
+    let well = !parts.status.is_server_error();
     let body = if answer.is_end_stream() {
+        job.ended(well);
         Body::empty()
     } else {
-        Body::stream(Guarded { answer, held: Some((slot, job)) })
+        Body::stream(Guarded { answer, well, held: Some((slot, job)) })
     };
     Response::from_parts(parts, body)
 }
@@ -111,6 +120,8 @@ fn passed_on(answer: Response<AnswerBody>, slot: CeilingGuard, job: JobGuard) ->
 /// the first to go, so that the backend has let go of the request when another enters.
 struct Guarded {
     answer: AnswerBody,
+    /// Whether it succeeded, if it ends whole.
+    well: bool,
     held: Option<(CeilingGuard, JobGuard)>,
 }
 
@@ -123,8 +134,11 @@ impl http_body::Body for Guarded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.answer).poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) || self.answer.is_end_stream() {
-            self.held = None;
+        let broken = matches!(frame, Some(Err(_)));
+        if (broken || frame.is_none() || self.answer.is_end_stream())
+            && let Some((_slot, mut job)) = self.held.take()
+        {
+            job.ended(self.well && !broken);
         }
         Poll::Ready(frame)
     }

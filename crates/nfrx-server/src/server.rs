@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use nfrx_runtime::Drain;
 use nfrx_runtime::metrics_text::Registry;
-use nfrx_spi::{PluginFactory, Route};
+use nfrx_spi::{MetricsRegistry as _, PluginFactory, Route};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -19,7 +20,7 @@ use crate::front::{Front, Shared};
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::routes::Table;
-use crate::system::{Mounted, System};
+use crate::system::{Mounted, System, documentation};
 use crate::telemetry::Telemetry;
 
 /// How often files of keys are looked at.
@@ -42,6 +43,7 @@ pub struct Server {
     doors: Drain,
     drain_timeout: Option<Duration>,
     has_key_files: bool,
+    served: Vec<(Method, String)>,
 }
 
 impl Server {
@@ -87,7 +89,8 @@ impl Server {
         let mut registry = Registry::default();
         let of_server = |source| StartError::Metrics { plugin: "", source };
         let telemetry = Arc::new(Telemetry::new(&mut registry, config.build).map_err(of_server)?);
-        let gate = Gate::new(&config.login)?;
+        let gate = Gate::new(&config.login, config.limits.tunnels_per_key_max)?;
+        registry.register(gate.tunnels()).map_err(of_server)?;
         let host = Arc::new(Host::build(config, factories, &tasks)?);
         let mut registered = host.register(&mut registry)?;
         let shared = Arc::new(Shared::new(config, gate, Arc::clone(&telemetry), tasks.watch()));
@@ -95,6 +98,10 @@ impl Server {
         let system = System::new(Arc::clone(&host), Arc::clone(&shared), registry, elements, doors.watch());
         let mounted = if config.metrics.is_some() { Mounted::WithoutMetrics } else { Mounted::All };
         registered.routes.extend(system.routes(mounted, &registered.routes));
+        let (version, url) = (config.build.version, config.origin.public_url.as_deref());
+        registered.routes.extend(documentation(&registered.routes, version, url));
+        let served =
+            registered.routes.iter().map(|route| (route.method.clone(), route.pattern.clone())).collect();
         let bounds = Bounds::new(&config.limits, &telemetry);
         let door = |routes: Vec<Route>, guards| {
             let front = Arc::new(Front::new(Table::new(routes, guards)?, Arc::clone(&shared)));
@@ -114,6 +121,7 @@ impl Server {
             tasks,
             doors,
             drain_timeout: config.drain_timeout,
+            served,
             has_key_files: config.login.api.keys_file.is_some() || config.login.workers.keys_file.is_some(),
         };
         Ok((server, metrics))
@@ -127,6 +135,11 @@ impl Server {
     /// Where metrics are served, when they have a listener of their own.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.listeners.get(1).and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Method and pattern of all routes of the main listener, in the order of the list.
+    pub fn served(&self) -> &[(Method, String)] {
+        &self.served
     }
 
     /// The door of the main listener, for connections that come another way.

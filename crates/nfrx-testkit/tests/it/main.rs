@@ -9,6 +9,7 @@ mod actions;
 mod ask;
 mod contract;
 mod form;
+mod keys;
 mod refused;
 mod slow;
 mod sockets;

@@ -21,7 +21,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::{Acceptor, TunnelSettings, owner};
+use super::{Acceptor, KeyWatch, TunnelSettings, owner};
 use crate::limits;
 use crate::ws_io::WsIo;
 
@@ -63,7 +63,10 @@ impl Bench {
         );
         let (ours, theirs) = duplex(8192);
         let caller = Caller { peer: ([127, 0, 0, 1], 9).into(), key: None, scopes: Arc::default() };
-        tasks.spawn("tunnel", owner::run(Arc::clone(&acceptor.parts), Box::pin(ours), caller));
+        tasks.spawn(
+            "tunnel",
+            owner::run(Arc::clone(&acceptor.parts), Box::pin(ours), caller, KeyWatch::new(None)),
+        );
         (Self { tasks, acceptor, pool }, theirs)
     }
 

@@ -21,7 +21,7 @@ use super::FIRST_MESSAGE_BYTES_MAX;
 use super::frame::{Frame, Kind};
 use super::socket::{Heard, Socket};
 use crate::counters::Counted;
-use crate::relay::{INBOX, Orders, Parts, Pulse, close_name};
+use crate::relay::{INBOX, KeyWatch, Orders, Parts, Pulse, close_name};
 use call::{Call, Gone, Handle};
 use open::OpenRequests;
 
@@ -40,7 +40,7 @@ const HEARD_PER_TURN: usize = 64;
 const CANCELS_MAX: usize = 1024;
 
 /// Runs a tunnel from the end of its upgrade to its own end.
-pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller) {
+pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller, key: KeyWatch) {
     let counters = Arc::clone(&parts.counters);
     let _open = Counted::new(&counters, |counters| &counters.open);
     let pulse = Arc::new(Pulse::new(Arc::clone(&parts.clock)));
@@ -69,6 +69,8 @@ pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller)
         gone: Arc::clone(&gone),
         parts: Arc::clone(&parts),
     });
+    // Not held here: the tunnel ends when nobody else has it.
+    let tunnel = Arc::downgrade(&handle);
     let peer = caller.ip();
     let newcomer = Newcomer { registration, tunnel: handle, caller, resume: None };
     let Joined { worker_id, epoch, membership, .. } = match parts.intake.join(newcomer) {
@@ -92,7 +94,11 @@ pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller)
         membership,
         pace: Pace::default(),
     };
-    let ended = engine.run().await;
+    let ended = tokio::select! {
+        biased;
+        ended = engine.run() => ended,
+        never = key.close(tunnel) => match never {},
+    };
     let Engine { socket, open, membership, .. } = engine;
     // First out of the pool, then the requests, then the goodbye.
     drop(membership);
@@ -150,6 +156,8 @@ impl Ended {
         match self {
             Self::Closed(CloseReason::AgentLeft) => (1000, ""),
             Self::Closed(CloseReason::ProtocolError) => (1008, CloseReason::ProtocolError.as_str()),
+            // As the old server says it (worker protocol §6).
+            Self::Closed(CloseReason::Unauthorized) => (1008, "unauthorized"),
             Self::Closed(reason) => (1001, reason.as_str()),
             Self::Broken => (1011, "server error"),
         }
