@@ -20,8 +20,11 @@ struct Need {
 }
 
 /// What a Python environment needs. A compiler is not listed: Rust came with its linker.
-const NEEDS: &[Need] =
+const PYTHON_NEEDS: &[Need] =
     &[Need { package: "python3-venv", probe: &["python3", "-c", "import ensurepip, venv"] }];
+
+/// What the tests of the dashboard need.
+const BROWSER_NEEDS: &[Need] = &[Need { package: "chromium", probe: &["chromium", "--version"] }];
 
 /// What a person allowed us to do to their machine.
 #[derive(Clone, Copy, Debug)]
@@ -63,13 +66,30 @@ pub(crate) fn python(
         println!("NFRX_OFFLINE=1 and {folder} is not installed; left out: {left_out}");
         return Ok(None);
     }
-    if !debian(workspace, consent, left_out)? {
+    if !debian(workspace, consent, PYTHON_NEEDS, left_out)? {
         return Ok(None);
     }
     println!("installing {requirements} into {folder}, once");
     install(workspace, &venv, requirements)?;
     fs::write(venv.join(STAMP), stamp).context("cannot stamp the Python environment")?;
     Ok(Some(venv))
+}
+
+/// A browser's command, or `None` when it cannot be had here; the reason is printed and closes with what
+/// `left_out` names.
+pub(crate) fn browser(
+    workspace: &Workspace,
+    consent: Consent,
+    left_out: &str,
+) -> Result<Option<&'static str>> {
+    let is_there = match consent.offline {
+        true => missing(workspace, BROWSER_NEEDS).is_empty(),
+        false => debian(workspace, consent, BROWSER_NEEDS, left_out)?,
+    };
+    if !is_there && consent.offline {
+        println!("NFRX_OFFLINE=1 and chromium is not installed; left out: {left_out}");
+    }
+    Ok(is_there.then_some("chromium"))
 }
 
 /// JavaScript packages in `folder`, as the lock file in `from` lists them, installed and run by the Node
@@ -137,12 +157,8 @@ fn install(workspace: &Workspace, venv: &Path, requirements: &str) -> Result<()>
 }
 
 /// Sees to the Debian packages; false when some are missing and may not be installed.
-fn debian(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<bool> {
-    let missing: Vec<_> = NEEDS
-        .iter()
-        .filter(|need| !succeeds(workspace.command(need.probe[0]).args(&need.probe[1..])))
-        .map(|need| need.package)
-        .collect();
+fn debian(workspace: &Workspace, consent: Consent, needs: &[Need], left_out: &str) -> Result<bool> {
+    let missing = missing(workspace, needs);
     if missing.is_empty() {
         return Ok(true);
     }
@@ -165,6 +181,14 @@ fn debian(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<boo
             Ok(false)
         }
     }
+}
+
+fn missing(workspace: &Workspace, needs: &[Need]) -> Vec<&'static str> {
+    needs
+        .iter()
+        .filter(|need| !succeeds(workspace.command(need.probe[0]).args(&need.probe[1..])))
+        .map(|need| need.package)
+        .collect()
 }
 
 fn apt(workspace: &Workspace, prefix: &[&str], arguments: &[&str]) -> Result<()> {

@@ -20,10 +20,13 @@ const NODE: (&str, &str) = ("target/node", "tests/node");
 /// What marks a test that needs Python or Node, in its full name.
 const PYTHON_TESTS: &str = "python::";
 const NODE_TESTS: &str = "node::";
+/// What marks a test that needs a browser, and Node to drive it, in its full name.
+const BROWSER_TESTS: &str = "browser::";
 
 /// Runs all tests of the workspace; fails when one failed, or when there was none.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
-    let left_out = format!("the tests with `{PYTHON_TESTS}` or `{NODE_TESTS}` in their name");
+    let left_out = [PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS].map(|mark| format!("`{mark}`")).join(", ");
+    let left_out = format!("the tests with {left_out} in their name");
     let venv = install::python(workspace, consent, PYTHON, &left_out)
         .context("with NFRX_OFFLINE=1 the other tests run without it")?;
     let mut tally = Tally::default();
@@ -37,9 +40,17 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
             cargo
                 .env("NFRX_PYTHON", venv.join("bin/python"))
                 .env("NFRX_NODE", node)
-                .env("NFRX_NODE_MODULES", modules)
+                .env("NFRX_NODE_MODULES", modules);
+            let left_out = format!("the tests with `{BROWSER_TESTS}` in their name");
+            match install::browser(workspace, consent, &left_out)? {
+                Some(browser) => cargo.env("NFRX_BROWSER", browser),
+                None => cargo.args(["--", "--skip", BROWSER_TESTS]),
+            }
         }
-        None => cargo.env_remove("NFRX_PYTHON").args(["--", "--skip", PYTHON_TESTS, "--skip", NODE_TESTS]),
+        None => {
+            let skipped = [PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS].map(|mark| ["--skip", mark]);
+            cargo.env_remove("NFRX_PYTHON").arg("--").args(skipped.as_flattened())
+        }
     };
     let mut all_succeeded = tally.run(cargo)?;
     // The pool's slots once more, with loom's lock instead of the real one.

@@ -7,6 +7,7 @@
 mod allow;
 mod ceiling;
 mod headers;
+mod timing;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use nfrx_runtime::DrainWatch;
-use nfrx_spi::{Body, BodyError, BoxFuture, CallError};
+use nfrx_spi::{Body, BodyError, BoxFuture, CallError, TIMINGS};
 use nfrx_tunnel::AgentService;
 use tracing::debug;
 
@@ -24,6 +25,7 @@ pub use allow::{AllowList, is_plain_path};
 pub use ceiling::Ceiling;
 
 use ceiling::CeilingGuard;
+use timing::Timing;
 
 use crate::BackendKey;
 use crate::client::{AnswerBody, BackendClient, ClientError};
@@ -75,13 +77,18 @@ impl ProxyParts {
             debug!(method = %request.method(), path = request.uri().path(), "request refused by the allow-list");
             return Err(CallError::Refused);
         }
+        let mut timing = request.headers().contains_key(TIMINGS).then(Timing::start);
         let slot = self.ceiling.enter().await.ok_or(CallError::Busy)?;
         let mut job = self.status.job();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = Uri::try_from(self.client.base().join(path)).map_err(|_| CallError::Refused)?;
         headers::to_backend(request.headers_mut(), self.key.as_ref().map(BackendKey::header));
+        timing.iter_mut().for_each(Timing::asked);
         match self.client.send(request).await {
-            Ok(answer) => Ok(passed_on(answer, slot, job)),
+            Ok(answer) => {
+                timing.iter_mut().for_each(Timing::answered);
+                Ok(passed_on(answer, slot, job, timing))
+            }
             Err(error) => {
                 let error = self.failed(&error);
                 if error != CallError::RequestBody {
@@ -102,7 +109,12 @@ impl ProxyParts {
     }
 }
 
-fn passed_on(answer: Response<AnswerBody>, slot: CeilingGuard, mut job: JobGuard) -> Response<Body> {
+fn passed_on(
+    answer: Response<AnswerBody>,
+    slot: CeilingGuard,
+    mut job: JobGuard,
+    timing: Option<Timing>,
+) -> Response<Body> {
     let (mut parts, answer) = answer.into_parts();
     headers::to_relay(&mut parts.headers);
     parts.extensions.clear();
@@ -111,7 +123,7 @@ fn passed_on(answer: Response<AnswerBody>, slot: CeilingGuard, mut job: JobGuard
         job.ended(well);
         Body::empty()
     } else {
-        Body::stream(Guarded { answer, well, held: Some((slot, job)) })
+        Body::stream(Guarded { answer, well, held: Some((slot, job)), timing })
     };
     Response::from_parts(parts, body)
 }
@@ -123,6 +135,8 @@ struct Guarded {
     /// Whether it succeeded, if it ends whole.
     well: bool,
     held: Option<(CeilingGuard, JobGuard)>,
+    /// What is still to be said at the end, to who asked for it.
+    timing: Option<Timing>,
 }
 
 impl http_body::Body for Guarded {
@@ -133,18 +147,24 @@ impl http_body::Body for Guarded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.answer).poll_frame(cx));
+        let frame = match self.answer.is_end_stream() {
+            true => None,
+            false => std::task::ready!(Pin::new(&mut self.answer).poll_frame(cx)),
+        };
         let broken = matches!(frame, Some(Err(_)));
         if (broken || frame.is_none() || self.answer.is_end_stream())
             && let Some((_slot, mut job)) = self.held.take()
         {
             job.ended(self.well && !broken);
         }
+        if frame.is_none() {
+            return Poll::Ready(self.timing.take().map(|timing| Ok(Frame::trailers(timing.trailers()))));
+        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.answer.is_end_stream()
+        self.answer.is_end_stream() && self.timing.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

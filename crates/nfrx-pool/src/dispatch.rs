@@ -11,6 +11,7 @@ mod error;
 mod idle;
 mod once;
 mod record;
+mod spans;
 mod split;
 
 use std::future::Future;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri, Version, response};
-use nfrx_spi::{Body, BoxFuture, CallError, Moment, WorkerRef};
+use nfrx_spi::{Body, BoxFuture, CallError, Moment, Trace, WorkerRef};
 
 use crate::metrics::{Refusal, Usage};
 use crate::pool::Pool;
@@ -34,6 +35,7 @@ pub use error::DispatchError;
 use idle::IdleWatch;
 use once::Once;
 use record::Record;
+use spans::Spans;
 pub use split::Spread;
 
 /// How often a request may be sent again.
@@ -151,9 +153,14 @@ impl Pool {
         let now = config.clock.now();
         self.inner.budget.lock().note_request(now);
         let (head, body) = work.request.into_parts();
+        // Only a request that is traced has any.
+        let spans = head
+            .extensions
+            .get::<Trace>()
+            .map(|trace| Spans::new(trace.clone(), work.job_type, work.want.label(), config.clock.wall()));
         Dispatch {
             pool: self.clone(),
-            record: Some(Record::new(self, series, work.observer)),
+            record: Some(Record::new(self, series, work.observer, spans)),
             want: work.want,
             method: head.method,
             uri: head.uri,
@@ -197,7 +204,9 @@ impl Dispatch {
             Payload::Once(once) => Some(once.upload()),
         };
         let mut idle = IdleWatch::new(&slot, self.limits, upload);
-        let call = slot.worker().call(self.request());
+        let mut request = self.request();
+        record.mark(&mut request);
+        let call = slot.worker().call(request);
         match idle.first(call).await {
             Some(Ok(response)) => Ok(Sent::Answer(Answer::wrap(response, slot, idle, record))),
             Some(Err(error)) => self.failed(error, slot, record),

@@ -62,6 +62,7 @@ export class KeyedList {
     }
     for (const [key, entry] of gone) {
       entry.node.remove();
+      this.forget?.(entry);
       this.known.delete(key);
     }
   }

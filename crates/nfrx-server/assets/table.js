@@ -1,4 +1,5 @@
-// A table that lives: rows keep their elements, and sorting is a matter of its headings.
+// A table that lives: rows keep their elements, sorting is a matter of its headings, and rows
+// that nobody sees are brought up to date when somebody does.
 
 import { el, setAttr, KeyedList } from "/assets/dom.js";
 
@@ -13,7 +14,10 @@ export class LiveTable {
     this.headings = columns.map((column, nth) => this.heading(column, nth));
     head.append(...this.headings);
     const body = el("tbody");
+    this.entries = new WeakMap();
+    this.seen = new IntersectionObserver((changes) => changes.forEach((change) => this.look(change)), { rootMargin: "300px" });
     this.list = new KeyedList(body, key, () => this.row());
+    this.list.forget = ({ node }) => this.seen.unobserve(node);
     this.empty = el("p", { class: "empty", text: empty, hidden: true });
     const table = el("table", {}, el("caption", { class: "unseen", text: caption }), el("thead", {}, head), body);
     this.wrap = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table);
@@ -57,7 +61,24 @@ export class LiveTable {
       node.append(td);
       return column.cell(td);
     });
-    return { node, update: (row) => updates.forEach((update) => update(row)) };
+    const entry = { node, row: undefined, shown: undefined, visible: true };
+    entry.show = () => {
+      entry.shown = entry.row;
+      updates.forEach((update) => update(entry.row));
+    };
+    entry.update = (row) => {
+      entry.row = row;
+      if (entry.visible || !entry.shown) entry.show();
+    };
+    this.entries.set(node, entry);
+    this.seen.observe(node);
+    return entry;
+  }
+
+  look({ target, isIntersecting }) {
+    const entry = this.entries.get(target);
+    entry.visible = isIntersecting;
+    if (isIntersecting && entry.row && entry.shown !== entry.row) entry.show();
   }
 
   update(rows) {

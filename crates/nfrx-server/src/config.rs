@@ -2,6 +2,7 @@
 
 mod network;
 mod specs;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use nfrx_spi::{BuildInfo, OptionError, PluginOptions, Secret, parse_duration};
 
 pub use network::Network;
 pub use specs::{DEAD_KEYS, core_specs};
+pub use traces::{Sampling, TracesConfig};
 
 /// Everything the server runs on.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// The folder for what must outlive the process; `None` for none.
     pub state_dir: Option<PathBuf>,
+    /// Where traces go; `None` for no traces.
+    pub traces: Option<TracesConfig>,
     /// The server's own options as they were given, to be shown; nothing is read from here.
     pub own_options: PluginOptions,
     /// What was built.
@@ -151,6 +155,7 @@ impl ServerConfig {
             drain_timeout: Some(Duration::from_secs(300)),
             limits: Limits::default(),
             state_dir: None,
+            traces: None,
             own_options: PluginOptions::default(),
             build: nfrx_runtime::build_info(),
         }
@@ -192,6 +197,7 @@ impl ServerConfig {
             },
             state_dir: None,
             build: nfrx_runtime::build_info(),
+            traces: traces::read(&options)?,
             own_options: options,
         })
     }

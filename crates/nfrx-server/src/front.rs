@@ -36,6 +36,7 @@ use crate::door::ConnectionState;
 use crate::gate::{Gate, Peer, Proxies, shows_credential};
 use crate::routes::{Found, Table};
 use crate::telemetry::{Bound, Telemetry};
+use crate::traces::Tracer;
 use action::Action;
 use body::{Fault, LimitedBody};
 use cors::Cors;
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) limits: Limits,
+    tracer: Option<Tracer>,
     cors: Option<Cors>,
     origins: Origins,
     ids: RequestIds,
@@ -72,6 +74,7 @@ impl Shared {
         config: &ServerConfig,
         gate: Gate,
         telemetry: Arc<Telemetry>,
+        tracer: Option<Tracer>,
         drain: DrainWatch,
     ) -> Self {
         Self {
@@ -80,6 +83,7 @@ impl Shared {
             in_flight: Arc::default(),
             telemetry,
             limits: config.limits.clone(),
+            tracer,
             cors: Cors::new(&config.origin.allowed_origins),
             origins: Origins::new(&config.origin),
             ids: RequestIds::new(),
@@ -151,10 +155,11 @@ impl Front {
             let upgrade = take_upgrade(&mut request);
             request.extensions_mut().insert(upgrade);
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         // HTTP/1 has one answer at a time: there the socket shows a reader that stalls.
         let watch = (parts.version == Version::HTTP_2).then(|| Arc::clone(&connection));
         let id = self.shared.ids.take(&parts.headers);
+        let mut span = self.shared.tracer.as_ref().and_then(|tracer| tracer.begin(&mut parts, &id));
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let serves = |method: &Method| matches!(self.table.find(method, &path), Found::Route(..));
@@ -171,11 +176,12 @@ impl Front {
         }
         let status = response.status();
         self.shared.telemetry.answered(status);
+        span.iter_mut().for_each(|span| span.answered(status));
         // The query may hold what is nobody's business; it is not logged.
         let ms = started.elapsed().as_millis() as u64;
         info!(request_id = %id, %method, url = path, status = status.as_u16(), ms, peer = %address.ip(), "http");
         response.map(|body| {
-            let reply = Reply::new(body, busy, counted);
+            let reply = Reply::new(body, busy, counted, span);
             if let Some(connection) = watch {
                 connection.watch(reply.held());
             }

@@ -17,9 +17,11 @@ mod routes;
 mod server;
 mod system;
 mod telemetry;
+mod traces;
 
 pub use config::{
-    DEAD_KEYS, Limits, LoginConfig, Network, OriginConfig, PluginChoice, ServerConfig, SideConfig, core_specs,
+    DEAD_KEYS, Limits, LoginConfig, Network, OriginConfig, PluginChoice, Sampling, ServerConfig, SideConfig,
+    TracesConfig, core_specs,
 };
 pub use door::Door;
 pub use error::StartError;

@@ -22,6 +22,7 @@ use crate::host::Host;
 use crate::routes::Table;
 use crate::system::{Mounted, System, documentation};
 use crate::telemetry::Telemetry;
+use crate::traces::Tracer;
 
 /// How often files of keys are looked at.
 const KEYS_EVERY: Duration = Duration::from_secs(2);
@@ -93,7 +94,11 @@ impl Server {
         registry.register(gate.tunnels()).map_err(of_server)?;
         let host = Arc::new(Host::build(config, factories, &tasks)?);
         let mut registered = host.register(&mut registry)?;
-        let shared = Arc::new(Shared::new(config, gate, Arc::clone(&telemetry), tasks.watch()));
+        let tracer = config.traces.as_ref().map(|traces| {
+            let dropped = telemetry.spans_dropped.with([]);
+            Tracer::start(traces, config.build, dropped, &tasks, doors.watch())
+        });
+        let shared = Arc::new(Shared::new(config, gate, Arc::clone(&telemetry), tracer, tasks.watch()));
         let elements = std::mem::take(&mut registered.elements);
         let system = System::new(Arc::clone(&host), Arc::clone(&shared), registry, elements, doors.watch());
         let mounted = if config.metrics.is_some() { Mounted::WithoutMetrics } else { Mounted::All };

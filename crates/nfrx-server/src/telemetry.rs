@@ -77,6 +77,8 @@ pub(crate) struct Telemetry {
     /// Those who watch the state.
     pub(crate) watchers: Arc<Family<Gauge, 0>>,
     sessions: Arc<Family<Gauge, 0>>,
+    /// Spans that no collector got.
+    pub(crate) spans_dropped: Arc<Family<Counter, 0>>,
 }
 
 impl Telemetry {
@@ -89,8 +91,14 @@ impl Telemetry {
             requests: counter("nfrx_server_requests_total", "answers by class of their status", ["class"]),
             panics: counter("nfrx_server_panics_total", "handlers that panicked", []),
             watchers: gauge("nfrx_server_state_watchers", "open streams of the state"),
+            spans_dropped: counter("nfrx_trace_spans_dropped_total", "spans that no collector got", []),
             sessions: gauge("nfrx_server_sessions", "sessions of browsers"),
         };
+        // Served from the start: an alert on growth needs the zero that it grows from.
+        telemetry.panics.with([]);
+        telemetry.spans_dropped.with([]);
+        telemetry.watchers.with([]);
+        telemetry.sessions.with([]);
         registry.register(Arc::new(Build(build)))?;
         registry.register(Arc::clone(&telemetry.connections) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.accepted) as Arc<dyn Collector>)?;
@@ -99,6 +107,7 @@ impl Telemetry {
         registry.register(Arc::clone(&telemetry.panics) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.watchers) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.sessions) as Arc<dyn Collector>)?;
+        registry.register(Arc::clone(&telemetry.spans_dropped) as Arc<dyn Collector>)?;
         registry.register(Arc::new(ProcessMetrics::new()))?;
         Ok(telemetry)
     }

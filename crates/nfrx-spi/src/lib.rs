@@ -249,6 +249,9 @@
 //! | concept | item |
 //! |---|---|
 //! | a part of the state | [`StateElement`], [`StateRegistry`] |
+//! | a traced request, and its spans | [`Trace`], [`TraceId`], [`SpanId`], [`Span`], [`SpanKind`], [`SpanValue`], [`SpanSink`] |
+//! | a trace across processes | [`TRACEPARENT`], [`TRACESTATE`], [`traceparent`], [`read_traceparent`] |
+//! | when things happened at an agent | [`AgentTimings`], [`TimingsWanted`], [`TIMINGS`] |
 //! | something that is scraped | [`Collector`], [`MetricsRegistry`], [`MetricsError`] |
 //! | what it is read as | [`metrics::MetricFamily`], [`metrics::MetricKind`], [`metrics::Sample`], [`metrics::SampleValue`] |
 //! | instruments, alone or one per label set, bounded | [`metrics::Counter`], [`metrics::SecondsCounter`], [`metrics::Gauge`], [`metrics::Histogram`], [`metrics::Family`], [`metrics::Instrument`], [`metrics::SECONDS`] |
@@ -299,6 +302,7 @@ mod router;
 mod shared;
 mod state;
 mod times;
+mod trace;
 mod worker;
 mod worker_metrics;
 
@@ -325,6 +329,10 @@ pub use router::{
 pub use shared::Shared;
 pub use state::{StateElement, StateRegistry};
 pub use times::rfc3339;
+pub use trace::{
+    AgentTimings, Span, SpanId, SpanKind, SpanSink, SpanValue, TIMINGS, TRACEPARENT, TRACESTATE,
+    TimingsWanted, Trace, TraceId, read_traceparent, traceparent,
+};
 pub use worker::{
     CallError, CloseReason, Heartbeat, JoinRefused, Joined, Membership, Newcomer, Registration, StatusUpdate,
     Tunnel, WorkerIntake, WorkerRef, WorkerStatus,

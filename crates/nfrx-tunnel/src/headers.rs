@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use nfrx_spi::{BodyError, CallError};
+use nfrx_spi::{BodyError, CallError, TIMINGS};
 
 /// Headers of one connection, never of the message (KD-68).
 const HOP_BY_HOP: [HeaderName; 10] = [
@@ -24,6 +24,9 @@ const RESERVED: &str = "nfrx-";
 /// On a request to a worker: the client wants a stream. A hint that protocol v1 has a
 /// member for; it crosses no tunnel as a header.
 pub const STREAM_HINT: HeaderName = HeaderName::from_static("nfrx-stream");
+
+/// Three numbers of microseconds and two commas are shorter.
+const TIMINGS_BYTES_MAX: usize = 64;
 
 /// In a head or a trailer: the code of a failure (decision 4).
 const ERROR: HeaderName = HeaderName::from_static("nfrx-error");
@@ -78,6 +81,12 @@ pub(crate) fn break_off(error: &BodyError) -> HeaderMap {
         | BodyError::Io(_) => CallError::Upstream.code(),
     };
     HeaderMap::from_iter([(ERROR, HeaderValue::from_static(code))])
+}
+
+/// The part of trailers that tells of an agent's timings, if they do.
+pub(crate) fn timings_in(trailers: &HeaderMap) -> Option<HeaderMap> {
+    let value = trailers.get(TIMINGS).filter(|value| value.len() <= TIMINGS_BYTES_MAX)?;
+    Some(HeaderMap::from_iter([(TIMINGS, value.clone())]))
 }
 
 /// The failure that trailers tell of, if they do.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Request};
 use nfrx_pool::{DispatchError, Work};
-use nfrx_spi::{ApiError, Body, CallError, Dialect, HandlerResult, Operation, RequestContext, Scopes};
+use nfrx_spi::{ApiError, Body, CallError, Dialect, HandlerResult, Operation, RequestContext, Scopes, Trace};
 use nfrx_tunnel::{
     STREAM_HINT, mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
 };
@@ -49,6 +49,7 @@ impl Service {
         *call.method_mut() = parts.method;
         *call.uri_mut() = worker_target(PATH, &parts.uri)?;
         *call.headers_mut() = parts.headers;
+        Trace::hand_on(&parts.extensions, call.extensions_mut());
         strip_client_headers(call.headers_mut());
         mark_request(call.headers_mut(), &context.id);
         if streams {

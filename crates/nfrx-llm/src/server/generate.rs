@@ -9,7 +9,9 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use nfrx_pool::{Admission, Dispatch, DispatchError, Observer, Sent, Work};
-use nfrx_spi::{ApiError, Body, BodyError, Dialect, HandlerResult, Operation, PartitionJob, RequestContext};
+use nfrx_spi::{
+    ApiError, Body, BodyError, Dialect, HandlerResult, Operation, PartitionJob, RequestContext, Trace,
+};
 use nfrx_tunnel::worker_target;
 use serde_json::json;
 
@@ -93,6 +95,7 @@ impl Service {
         let mut call = Request::new(Body::from(body));
         *call.method_mut() = parts.method;
         *call.uri_mut() = worker_target(endpoint.path(), &parts.uri)?;
+        Trace::hand_on(&parts.extensions, call.extensions_mut());
         *call.headers_mut() = headers::for_worker(&parts.headers, &context.id, head.stream);
         let answer = match endpoint {
             Endpoint::Embeddings => self.embed(call, &head, job, &context).await,

@@ -1,12 +1,13 @@
 //! Which headers go to a worker, and what is said of an answer on its way back.
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use nfrx_spi::RequestId;
+use nfrx_spi::{RequestId, TRACEPARENT, TRACESTATE};
 use nfrx_tunnel::{STREAM_HINT, mark_event_stream, mark_request, strip_answer_headers};
 
 /// All of a client's headers that a worker sees (HTTP contract §4.2): never a key, a
 /// cookie, a role or an address (KD-15).
-const FORWARDED: [HeaderName; 4] = [CONTENT_TYPE, ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
+const FORWARDED: [HeaderName; 6] =
+    [CONTENT_TYPE, ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, TRACEPARENT, TRACESTATE];
 
 /// The headers of a request to a worker; `stream` says whether its client wants a stream.
 pub(super) fn for_worker(client: &HeaderMap, id: &RequestId, stream: bool) -> HeaderMap {

@@ -35,8 +35,12 @@ impl Answer {
         idle: IdleWatch,
         mut record: Record,
     ) -> Response<Body> {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         record.head(&head);
+        if record.is_traced() {
+            // Who knows the length asks no more once it has it, and never hears the trailers.
+            head.headers.remove(http::header::CONTENT_LENGTH);
+        }
         let mut answer = Self { held: Some(Held { body, record, slot, idle, status: head.status }) };
         answer.end_if_whole();
         match answer.held {
@@ -81,6 +85,14 @@ impl http_body::Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(held) = &mut self.held else { return Poll::Ready(None) };
         match Pin::new(&mut held.body).poll_frame(cx) {
+            // Trailers are between agent and relay, and the last that comes.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    held.record.trailers(trailers);
+                }
+                self.end_whole();
+                Poll::Ready(None)
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 held.idle.heard();
                 if let Some(bytes) = frame.data_ref() {

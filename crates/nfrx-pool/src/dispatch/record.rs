@@ -5,23 +5,27 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::response;
-use nfrx_spi::{JobEnd, Moment, TokenKind, WorkerRef, WorkerStatus};
+use http::{HeaderMap, Request, response};
+use nfrx_spi::{Body, JobEnd, Moment, TokenKind, WorkerRef, WorkerStatus};
 
 use super::Observer;
+use super::spans::Spans;
 use crate::metrics::{Series, Usage};
 use crate::pool::{Inner, Pool};
 use crate::slot::Slot;
 use crate::worker::Worker;
 
 /// The code of a request whose client left.
-const CANCELED: &str = "canceled";
+pub(super) const CANCELED: &str = "canceled";
 
 /// One request's record. Dropped without an end, its client has left.
 pub(super) struct Record {
     pool: Arc<Inner>,
     series: Arc<Series>,
     observer: Option<Box<dyn Observer>>,
+    /// Of a request that is traced.
+    spans: Option<Spans>,
+    usage: Usage,
     accepted: Moment,
     started: bool,
     first_byte: bool,
@@ -36,7 +40,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(pool: &Pool, series: Arc<Series>, observer: Option<Box<dyn Observer>>) -> Self {
+    pub(super) fn new(
+        pool: &Pool,
+        series: Arc<Series>,
+        observer: Option<Box<dyn Observer>>,
+        spans: Option<Spans>,
+    ) -> Self {
         series.accepted();
         let pool = Arc::clone(&pool.inner);
         let accepted = pool.config.clock.now();
@@ -44,6 +53,8 @@ impl Record {
             pool,
             series,
             observer,
+            spans,
+            usage: Usage::default(),
             accepted,
             started: false,
             first_byte: false,
@@ -67,12 +78,34 @@ impl Record {
             observer.set_worker_status(slot.worker().id(), WorkerStatus::Working);
         });
         self.attempt = Some((Arc::clone(slot.worker()), self.pool.config.clock.now()));
+        if let Some(spans) = &mut self.spans {
+            spans.sent(slot.worker(), self.pool.config.clock.wall());
+        }
     }
 
     /// The request goes to several workers, of which each counts its own parts.
     pub(super) fn start_split(&mut self) {
         if !std::mem::replace(&mut self.started, true) {
             self.pool.config.metrics.started(&self.series);
+        }
+    }
+
+    /// Whether the request is traced.
+    pub(super) fn is_traced(&self) -> bool {
+        self.spans.is_some()
+    }
+
+    /// Writes the trace into a request on its way out, if there is one.
+    pub(super) fn mark(&self, request: &mut Request<Body>) {
+        if let Some(spans) = &self.spans {
+            spans.mark(request);
+        }
+    }
+
+    /// What an agent said at the end of an answer.
+    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(spans) = &mut self.spans {
+            spans.trailers(trailers);
         }
     }
 
@@ -118,6 +151,9 @@ impl Record {
             let took = now.since(since);
             worker.note_end(now, took, error);
             self.took = took;
+            if let Some(spans) = &mut self.spans {
+                spans.ended(self.pool.config.clock.wall(), error, self.usage);
+            }
             let model = self.series.label();
             self.pool.tell(|observer| {
                 observer.observe_request_duration(worker.id(), model, took);
@@ -136,6 +172,7 @@ impl Record {
             return;
         }
         let usage = self.observer.take().map(|mut observer| observer.end(error)).unwrap_or_default();
+        self.usage = usage;
         self.count_live(usage.tokens_out);
         let worker = self.attempt.as_ref().map(|(worker, _)| Arc::clone(worker));
         if let Some(worker) = &worker {

@@ -54,6 +54,7 @@ pub fn core_specs() -> Vec<ArgSpec> {
     ];
     specs.extend(login_specs());
     specs.extend(bound_specs());
+    specs.extend(super::traces::specs());
     specs
 }
 

@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::in_flight::Counted;
 use crate::door::Busy;
+use crate::traces::DoorSpan;
 
 /// A body that is part of a connection's load and, for most routes, of the drain's.
 pub(crate) struct Reply(Arc<Held>);
@@ -31,11 +32,12 @@ struct Content {
     body: Body,
     _busy: Busy,
     _counted: Option<Counted>,
+    _span: Option<DoorSpan>,
 }
 
 impl Reply {
-    pub(super) fn new(body: Body, busy: Busy, counted: Option<Counted>) -> Self {
-        let content = Some(Content { body, _busy: busy, _counted: counted });
+    pub(super) fn new(body: Body, busy: Busy, counted: Option<Counted>, span: Option<DoorSpan>) -> Self {
+        let content = Some(Content { body, _busy: busy, _counted: counted, _span: span });
         Self(Arc::new(Held(Mutex::new(Inner { content, untaken_since: Some(Instant::now()) }))))
     }
 

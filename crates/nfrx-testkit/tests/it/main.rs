@@ -9,11 +9,13 @@ mod actions;
 mod ask;
 mod contract;
 mod form;
+mod grafana;
 mod keys;
 mod refused;
 mod slow;
 mod sockets;
 mod takeover;
+mod traces;
 mod upload;
 
 /// What must be the same whatever carries the tunnel: the files in `both` are compiled once

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body as _, Frame};
 use nfrx_spi::{Body, BodyError, CallError};
 
@@ -46,7 +46,7 @@ pub(super) async fn serve(
     let whole = body.is_end_stream();
     let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), whole) else { return };
     if !whole {
-        let mut download = Download { body, stream, ready: Ready::default(), end: None };
+        let mut download = Download { body, stream, ready: Ready::default(), trailers: None, end: None };
         poll_fn(|cx| download.poll(cx)).await;
     }
 }
@@ -96,6 +96,8 @@ struct Download {
     body: Body,
     stream: SendStream<Bytes>,
     ready: Ready,
+    /// What the service says at the end.
+    trailers: Option<HeaderMap>,
     end: Option<Result<(), BodyError>>,
 }
 
@@ -120,7 +122,8 @@ impl Download {
             match ready!(self.stream.poll_capacity(cx)) {
                 Some(Ok(room)) => {
                     let piece = self.ready.take(room);
-                    let last = self.ready.is_empty() && matches!(self.end, Some(Ok(())));
+                    let is_over = matches!(self.end, Some(Ok(()))) && self.trailers.is_none();
+                    let last = self.ready.is_empty() && is_over;
                     if self.stream.send_data(piece, last).is_err() || last {
                         return Poll::Ready(());
                     }
@@ -136,8 +139,9 @@ impl Download {
         while self.end.is_none() && self.ready.len() < MERGED_BYTES {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.ready.push(data);
+                    match frame.into_data() {
+                        Ok(data) => self.ready.push(data),
+                        Err(other) => self.trailers = other.trailers_ref().and_then(headers::timings_in),
                     }
                     if self.body.is_end_stream() {
                         self.end = Some(Ok(()));
@@ -152,9 +156,10 @@ impl Download {
 
     /// Ends the stream: a broken answer never looks whole.
     fn finish(&mut self, end: Result<(), BodyError>) {
-        let sent = match end {
-            Ok(()) => self.stream.send_data(Bytes::new(), true),
-            Err(error) => self.stream.send_trailers(headers::break_off(&error)),
+        let sent = match (end, self.trailers.take()) {
+            (Ok(()), Some(trailers)) => self.stream.send_trailers(trailers),
+            (Ok(()), None) => self.stream.send_data(Bytes::new(), true),
+            (Err(error), _) => self.stream.send_trailers(headers::break_off(&error)),
         };
         if sent.is_err() {
             self.stream.send_reset(h2::Reason::INTERNAL_ERROR);

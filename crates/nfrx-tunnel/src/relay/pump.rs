@@ -11,7 +11,7 @@ use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{Request, Response, Uri, Version, uri};
 use http_body::Body as _;
-use nfrx_spi::{Body, BodyError, CallError};
+use nfrx_spi::{Body, BodyError, CallError, TIMINGS, TimingsWanted};
 use tokio::sync::oneshot;
 
 use super::Parts;
@@ -106,6 +106,9 @@ fn prepare(request: Request<Body>) -> Result<(Request<()>, Body), CallError> {
     }
     headers::strip_connection_headers(&mut parts.headers);
     parts.headers.remove(http::header::HOST);
+    if parts.extensions.get::<TimingsWanted>().is_some() {
+        parts.headers.insert(TIMINGS, http::HeaderValue::from_static("1"));
+    }
     // Where the length is known the agent is told, and so the backend: some take no chunks.
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         parts.headers.insert(http::header::CONTENT_LENGTH, length.into());
@@ -155,7 +158,10 @@ async fn read(mut stream: RecvStream, mut upload: Upload, buffer: &Buffer, count
             Some(match trailers {
                 Ok(trailers) => match trailers.as_ref().and_then(headers::break_off_in) {
                     Some(error) => End::Broken(error),
-                    None => End::Whole,
+                    None => {
+                        buffer.note_trailers(trailers.as_ref().and_then(headers::timings_in));
+                        End::Whole
+                    }
                 },
                 Err(error) => End::Broken(body_error(&error)),
             })

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::Frame;
 use nfrx_spi::BodyError;
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ struct State {
     /// Since when something waits for the reader.
     waits_since: Option<Instant>,
     end: Option<End>,
+    /// What the agent said at the end, for whoever asked.
+    trailers: Option<HeaderMap>,
     abandoned: bool,
     reader: Option<Waker>,
     pump: Option<Waker>,
@@ -87,6 +90,11 @@ impl Buffer {
     /// How many bytes the reader has not taken.
     pub(crate) fn unread(&self) -> usize {
         self.lock().unread()
+    }
+
+    /// Notes what the agent said at the end; to be given before the end.
+    pub(crate) fn note_trailers(&self, trailers: Option<HeaderMap>) {
+        self.lock().trailers = trailers;
     }
 
     /// Ends the stream; only the first end counts.
@@ -206,7 +214,7 @@ impl http_body::Body for StreamBody {
             }
             Some(End::Whole) => {
                 state.end = Some(End::Whole);
-                Poll::Ready(None)
+                Poll::Ready(state.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
             }
             None => {
                 match &mut state.reader {
@@ -220,7 +228,10 @@ impl http_body::Body for StreamBody {
 
     fn is_end_stream(&self) -> bool {
         let state = self.0.lock();
-        state.piece.is_empty() && state.backlog.is_empty() && matches!(state.end, Some(End::Whole))
+        state.piece.is_empty()
+            && state.backlog.is_empty()
+            && state.trailers.is_none()
+            && matches!(state.end, Some(End::Whole))
     }
 }
 

@@ -96,13 +96,19 @@ impl Process {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.wait_within(PATIENCE)
+    }
+
+    /// The same for a process that has more to do.
+    #[track_caller]
+    pub(crate) fn wait_within(&mut self, patience: Duration) -> ExitStatus {
         // The output ends with the process, so waiting for it is bounded by the drop of
         // the test's own deadline; a process that never ends is killed by it.
         let (done, id) = (Arc::new((Mutex::new(false), Condvar::new())), self.child.id());
         let watch = Arc::clone(&done);
         let watchdog = thread::spawn(move || {
             let ended = watch.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = watch.1.wait_timeout_while(ended, PATIENCE, |ended| !*ended);
+            let result = watch.1.wait_timeout_while(ended, patience, |ended| !*ended);
             let timed_out = result.is_ok_and(|(_, timeout)| timeout.timed_out());
             if timed_out {
                 let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
