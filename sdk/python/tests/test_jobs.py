@@ -131,7 +131,7 @@ async def test_a_lease_is_renewed_for_as_long_as_the_handler_works(relay: Relay)
 
 async def test_a_lost_lease_stops_the_handler_even_when_the_server_is_silent(relay: Relay) -> None:
     relay.lease_seconds = 0.06
-    relay.fault("POST .*/lease", httpx.ReadError("gone"), times=100)
+    relay.fault("POST .*/lease", httpx.ReadError("gone"), times=10_000)
     errors: list[str] = []
 
     async def endless(job: AsyncWorkerJob) -> None:
