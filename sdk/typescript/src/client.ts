@@ -29,11 +29,21 @@ export interface Terms {
   readonly notBefore?: string;
   readonly expiresAt?: string;
   readonly maxAttempts?: number;
+  readonly retryDelaySeconds?: number;
   /** What a worker must announce, such as `gpu=a100` or `vram>=16`. */
   readonly labels?: readonly string[];
   readonly tags?: readonly string[];
   /** Makes creating the job again give the same job. */
   readonly idempotencyKey?: string;
+}
+
+/** Which jobs to list; what is left out is not looked at. */
+export interface Wanted {
+  readonly status?: string;
+  readonly type?: string;
+  readonly tag?: string;
+  /** The worker that has the job. */
+  readonly workerId?: string;
 }
 
 export interface RunOptions {
@@ -92,6 +102,20 @@ export class Client {
   /** The job as it is now. */
   async get(jobId: string, signal?: AbortSignal): Promise<Job> {
     return readJob(asObject(await this.#http.json("GET", jobPath(jobId), undefined, { signal })));
+  }
+
+  /** Jobs that the server still knows and that fit, newest first, fetched part by part. */
+  async *list(wanted: Wanted = {}, signal?: AbortSignal): AsyncGenerator<Job> {
+    const query = new URLSearchParams();
+    const wishes = { status: wanted.status, type: wanted.type, tag: wanted.tag, worker_id: wanted.workerId };
+    for (const [name, value] of Object.entries(wishes)) if (value !== undefined) query.set(name, value);
+    for (;;) {
+      const path = query.size > 0 ? `/api/jobs?${query}` : "/api/jobs";
+      const page = asObject(await this.#http.json("GET", path, undefined, { signal }));
+      for (const view of Array.isArray(page.jobs) ? page.jobs : []) yield readJob(asObject(view));
+      if (typeof page.next_cursor !== "string") return;
+      query.set("cursor", page.next_cursor);
+    }
   }
 
   /** Cancels a job and gives its status now, which is another one if it had ended before. */
@@ -164,6 +188,7 @@ function members(terms: Terms): Json {
     not_before: terms.notBefore,
     expires_at: terms.expiresAt,
     max_attempts: terms.maxAttempts,
+    retry_delay_seconds: terms.retryDelaySeconds,
     labels: terms.labels,
     tags: terms.tags,
   };

@@ -24,7 +24,7 @@ export class Relay {
     this.change();
     const at = this.faults.findIndex(({ pattern }) => pattern.test(request.line));
     if (at >= 0) return this.faults.splice(at, 1)[0].answer(request);
-    return this.#route(init.method, url.pathname.slice(1).split("/"), request);
+    return this.#route(init.method, url.pathname.slice(1).split("/"), request, url.searchParams);
   };
 
   fault(pattern, answer, times = 1) {
@@ -53,7 +53,7 @@ export class Relay {
     return [...this.jobs.values()].at(-1)?.view;
   }
 
-  async #route(method, parts, request) {
+  async #route(method, parts, request, query) {
     const isJson = request.headers.get("content-type") === "application/json" && request.body.length > 0;
     const body = isJson ? JSON.parse(new TextDecoder().decode(request.body)) : {};
     const [, area, id, what] = parts;
@@ -61,7 +61,7 @@ export class Relay {
       if (id === undefined) return answer({ channel_id: this.#pipe() });
       return method === "GET" ? this.#read(id, request) : this.#write(id, request);
     }
-    if (id === undefined) return this.#create(request, body);
+    if (id === undefined) return method === "GET" ? this.#list(query) : this.#create(request, body);
     if (id === "claim") return this.#claim(body, request);
     const job = this.jobs.get(id);
     if (job === undefined) return refused(404, "not_found");
@@ -87,6 +87,15 @@ export class Relay {
   createTwice(request) {
     this.#create(request, JSON.parse(new TextDecoder().decode(request.body)));
     throw new TypeError("the answer got lost");
+  }
+
+  /** Two jobs a part; a cursor is the number of those that came before. */
+  #list(query) {
+    const views = [...this.jobs.values()].map(({ view }) => view).reverse();
+    const wanted = views.filter(({ type }) => [null, type].includes(query.get("type")));
+    const start = Number(query.get("cursor") ?? 0);
+    const more = wanted.length > start + 2 ? { next_cursor: String(start + 2) } : {};
+    return answer({ jobs: wanted.slice(start, start + 2), ...more });
   }
 
   async #claim(body, { signal }) {
