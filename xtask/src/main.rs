@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod deny;
 mod install;
+mod options;
 mod shell;
 mod test;
 mod tidy;
@@ -41,6 +42,7 @@ fn run(args: &ArgMatches) -> Result<()> {
             bench::run(&workspace, Consent::new(false), &args)
         }
         Some(("ci", _)) => ci::run(&workspace),
+        Some(("options", _)) => options::run(&workspace),
         Some(("test", args)) => test::run(&workspace, Consent::new(args.get_flag("install"))),
         Some(("tidy", _)) => tidy::run(&workspace),
         other => unreachable!("clap requires a known subcommand, got {other:?}"),
@@ -68,6 +70,7 @@ fn cli() -> Command {
         .subcommand(
             Command::new("ci").about("Runs everything a push must pass, and stops at the first failure"),
         )
+        .subcommand(Command::new("options").about("Writes docs/options.md from the options in the code"))
         .subcommand(
             Command::new("test").about("Runs every test, installing first what they need").arg(install),
         )

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use nfrx_runtime::{Drain, build_info};
 use nfrx_spi::Heartbeat;
+use nfrx_tunnel::legacy::LegacyLink;
 use nfrx_tunnel::{
     AgentService, Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer,
-    ServerUrl, TcpConnect, keep_connected,
+    ServerUrl, TcpConnect, keep_connected_or,
 };
 use tokio::sync::watch;
 use tracing::warn;
@@ -55,6 +56,8 @@ pub struct ServiceParts {
     pub service: Arc<dyn AgentService>,
     /// What is offered; changes are sent as they come.
     pub offers: watch::Receiver<Offer>,
+    /// What is spoken with servers that know no newer carrier, if that is not v1.
+    pub legacy: Option<Arc<dyn LegacyLink>>,
 }
 
 /// Starts a service: its tasks are spawned through the drain, which cuts them at the end,
@@ -136,9 +139,9 @@ impl Agent {
             identity: identity(&self.config.worker_id, &self.config.worker_name),
             reconnect: self.config.reconnect,
         };
-        let ServiceParts { service, offers } = started;
+        let ServiceParts { service, offers, legacy } = started;
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
-        let mut link = pin!(keep_connected(link, parts));
+        let mut link = pin!(keep_connected_or(link, parts, legacy));
         let result = tokio::select! {
             result = link.as_mut() => result,
             () = stop.as_mut() => {
@@ -165,13 +168,16 @@ async fn start(front: Front, config: &AgentConfig, drain: &Drain, status: &Statu
         Front::Service(start) => return start(drain, status),
         Front::Backend(parts) => parts,
     };
-    let (offer, offers) = watch::channel(Offer::default());
+    let host_facts = host_facts();
+    // What is known of the host is told whatever the first probe says.
+    let nothing = Offer { agent_config: host_facts.clone(), ..Offer::default() };
+    let (offer, offers) = watch::channel(nothing);
     let prober = Prober {
         backend: parts.backend,
         interval: parts.poll_interval,
         timeout: config.request_timeout.map_or(PROBE_MAX, |limit| limit.min(PROBE_MAX)),
         max_concurrency: config.max_concurrency,
-        host_facts: host_facts(),
+        host_facts,
         offer,
         status: status.clone(),
         drain: drain.watch(),
@@ -186,7 +192,7 @@ async fn start(front: Front, config: &AgentConfig, drain: &Drain, status: &Statu
         status: status.clone(),
         drain: drain.watch(),
     });
-    ServiceParts { service: Arc::new(proxy), offers }
+    ServiceParts { service: Arc::new(proxy), offers, legacy: None }
 }
 
 /// Notes when a heartbeat was taken last.

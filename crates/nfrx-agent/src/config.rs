@@ -9,6 +9,9 @@ use crate::{BackendKey, BaseUrl, host_facts};
 /// No tunnel carries more streams than that at once.
 const CONCURRENCY_MAX: u32 = 256;
 
+/// Keys of old sample files that nothing reads (KD-58).
+pub const AGENT_DEAD_KEYS: &[&str] = &["configfile", "log_dir", "logdir"];
+
 /// What an agent runs on, checked.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
@@ -83,6 +86,7 @@ pub fn agent_specs(server_url: &'static str) -> Vec<ArgSpec> {
         .default("1m"),
         ArgSpec::new("reconnect", Bool, "dial again when the server is lost or away")
             .from("--reconnect", "RECONNECT", "reconnect")
+            .aliases(&["-r"])
             .default("false"),
     ]
 }

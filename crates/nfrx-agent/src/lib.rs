@@ -19,7 +19,7 @@ mod status;
 pub use agent::{Agent, AgentError, AgentParts, ServiceParts, StartService};
 pub use backend_key::{BackendKey, BackendKeyError};
 pub use base_url::{BaseUrl, BaseUrlError};
-pub use config::{AgentConfig, agent_specs, backend_base, backend_key, option_error};
+pub use config::{AGENT_DEAD_KEYS, AgentConfig, agent_specs, backend_base, backend_key, option_error};
 pub use host::{HostMonitor, host_facts};
 pub use probe::{Backend, Found, ProbeError, Prober};
 pub use proxy::{AllowList, BackendProxy, Ceiling, ProxyParts, is_plain_path};

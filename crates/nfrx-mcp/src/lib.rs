@@ -14,5 +14,6 @@ mod message;
 mod offer;
 mod recent;
 mod server;
+mod v1;
 
 pub use server::McpFactory;

@@ -13,6 +13,7 @@ mod registry;
 mod relay;
 mod running;
 mod snapshot;
+mod v1;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use registry::{Intake, Registry, Rules};
 use relay::{Limits, Service};
 use running::Board;
 use snapshot::Snapshot;
+use v1::{V1Carrier, V1Settings};
 
 /// The plugin's id, in URLs, metrics and settings.
 const ID: &str = "mcp";
@@ -71,7 +73,13 @@ impl Mcp {
         let rules = Rules { newer_takes_over: options.newer_takes_over, calls_max: options.calls_max };
         let registry = Arc::new(Registry::new(rules, memory.read()));
         let intake = Arc::new(Intake(Arc::clone(&registry)));
-        let acceptor = Arc::new(Acceptor::for_plugin(&context, intake));
+        let settings = V1Settings {
+            heartbeat: options.heartbeat,
+            dead_after: options.dead_after,
+            answer_bytes_max: options.answer_bytes_max,
+        };
+        let old = V1Carrier { settings, intake: intake.clone(), clock: Arc::clone(&context.clock) };
+        let acceptor = Arc::new(Acceptor::for_plugin(&context, intake).with_legacy(Arc::new(old)));
         let requests = context.shared.get::<RequestMetrics>();
         let head_max = context.options.request_timeout;
         let service = Arc::new(Service {

@@ -79,6 +79,12 @@ pub trait Observer: Send + 'static {
     /// A piece of the answer's body, as it came.
     fn data(&mut self, bytes: &Bytes);
 
+    /// How many tokens were written up to here, as far as the pieces tell. Asked after each
+    /// piece, so it must be at hand. Counts none by default.
+    fn tokens_so_far(&self) -> u64 {
+        0
+    }
+
     /// The end, once, whatever way the request went. `error` is empty for success, `None`
     /// when the client left, else a code of the closed set of the metrics.
     fn end(&mut self, error: Option<&'static str>) -> Usage;

@@ -61,8 +61,18 @@ pub(crate) struct Series {
     succeeded: Arc<Counter>,
     duration: Arc<Histogram>,
     in_flight: Arc<Gauge>,
+    tokens_out: Arc<Counter>,
     pub(crate) queue_wait: Arc<Histogram>,
     pub(crate) first_byte: Arc<Histogram>,
+}
+
+/// What the state shows of a label.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LabelTotals {
+    pub(crate) in_flight: u64,
+    pub(crate) requests: u64,
+    pub(crate) succeeded: u64,
+    pub(crate) tokens_out: u64,
 }
 
 /// What a request used, as far as its observer could tell; zero for unknown.
@@ -202,6 +212,20 @@ impl RequestMetrics {
         Arc::clone(made)
     }
 
+    /// What runs and what has ended of each label of a plugin, over all kinds of jobs.
+    pub(crate) fn totals(&self, ext: &str) -> HashMap<String, LabelTotals> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut totals: HashMap<String, LabelTotals> = HashMap::new();
+        for series in known.iter().filter(|((of, _), _)| *of == ext).flat_map(|(_, labels)| labels.values()) {
+            let of = totals.entry(series.label().to_owned()).or_default();
+            of.in_flight += u64::try_from(series.in_flight.get()).unwrap_or(0);
+            of.requests += series.requests.get();
+            of.succeeded += series.succeeded.get();
+            of.tokens_out += series.tokens_out.get();
+        }
+        totals
+    }
+
     fn make(&self, RequestKind { ext, plugin_type, job_type }: RequestKind, label: &str) -> Series {
         let r = [ext, plugin_type, job_type, label];
         Series {
@@ -211,6 +235,7 @@ impl RequestMetrics {
             succeeded: self.completed.with([ext, plugin_type, job_type, label, "true", ""]),
             duration: self.duration.with(r),
             in_flight: self.in_flight.with(r),
+            tokens_out: Arc::default(),
             queue_wait: self.queue_wait.with(r),
             first_byte: self.first_byte.with(r),
         }
@@ -248,6 +273,7 @@ impl RequestMetrics {
             self.agent_jobs.failed.inc();
         }
         series.duration.observe_duration(took);
+        series.tokens_out.add(usage.tokens_out);
         let [ext, plugin_type, job_type, label] = series.labels.each_ref().map(String::as_str);
         if error.is_empty() {
             series.succeeded.inc();

@@ -1,6 +1,7 @@
 //! The pool's part of the state API (metrics contract §3.2), with what the contract leaves
 //! dead brought to life (KD-27) and statuses derived from what is known (KD-64).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,20 +23,26 @@ impl StateElement for Pool {
     }
 }
 
+/// How many of a worker's models its part of the state names.
+const MODELS_MAX: usize = 16;
+
 /// A worker as it was under the lock.
 struct View {
     worker: Arc<Worker>,
     status: WorkerStatus,
     in_flight: u32,
     capacity: u32,
+    waiting: usize,
+    models: Vec<Arc<str>>,
+    models_total: usize,
 }
 
 impl Pool {
     /// The pool as JSON: `server`, `workers_summary`, `models`, `workers`.
     pub fn snapshot(&self) -> Value {
-        let (mut views, mut models, queue_len) = self.inner.read(|state| {
-            let views: Vec<View> = state.entries().map(View::new).collect();
-            (views, state.label_counts(), State::queue_len(state))
+        let (mut views, mut models, queue_len, waiting) = self.inner.read(|state| {
+            let views: Vec<View> = state.entries().map(|entry| View::new(state, entry)).collect();
+            (views, state.label_counts(), State::queue_len(state), state.waiting_by_label())
         });
         views.sort_by_key(|view| (view.worker.facts.connected_at, view.worker.key().epoch));
         models.sort_unstable();
@@ -43,9 +50,26 @@ impl Pool {
         json!({
             "server": self.server(&views, queue_len, now),
             "workers_summary": summary(&views),
-            "models": models.iter().map(|(name, workers)| json!({ "name": **name, "workers": workers })).collect::<Vec<_>>(),
+            "models": self.models(&models, &waiting),
             "workers": views.iter().map(|view| view.json(now)).collect::<Vec<_>>(),
         })
+    }
+
+    fn models(&self, models: &[(Arc<str>, usize)], waiting: &HashMap<Arc<str>, usize>) -> Vec<Value> {
+        let totals = self.inner.config.metrics.totals(self.inner.config.plugin);
+        let model = |(name, workers): &(Arc<str>, usize)| {
+            let of = totals.get(&**name).copied().unwrap_or_default();
+            json!({
+                "name": **name,
+                "workers": workers,
+                "waiting": waiting.get(name).copied().unwrap_or(0),
+                "inflight": of.in_flight,
+                "requests_total": of.requests,
+                "succeeded_total": of.succeeded,
+                "output_tokens_total": of.tokens_out,
+            })
+        };
+        models.iter().map(model).collect()
     }
 
     fn server(&self, views: &[View], queue_len: usize, now: (Moment, SystemTime)) -> Value {
@@ -69,8 +93,12 @@ impl Pool {
 }
 
 impl View {
-    fn new(entry: &Entry) -> Self {
+    fn new(state: &State, entry: &Entry) -> Self {
+        let (models, models_total) = state.first_labels_of(entry, MODELS_MAX);
         Self {
+            waiting: state.waiting_for(entry.worker.id()),
+            models,
+            models_total,
             worker: Arc::clone(&entry.worker),
             status: entry.status(),
             in_flight: entry.in_flight,
@@ -83,7 +111,8 @@ impl View {
         let processed = tally.processed.load(Ordering::Relaxed);
         let processing_ms = tally.processing_ms.load(Ordering::Relaxed);
         let average = if processed == 0 { 0.0 } else { processing_ms as f64 / processed as f64 };
-        let silent = now.since(worker.last_heartbeat());
+        let error = worker.last_error();
+        let ago = |moment| wall.checked_sub(now.since(moment)).unwrap_or(wall);
         let mut json = json!({
             "id": worker.id(),
             "name": worker.name(),
@@ -93,7 +122,7 @@ impl View {
             "output_tokens_total": tally.tokens_out.load(Ordering::Relaxed),
             "status": self.status,
             "connected_at": rfc3339(facts.connected_at),
-            "last_heartbeat": rfc3339(wall.checked_sub(silent).unwrap_or(wall)),
+            "last_heartbeat": rfc3339(ago(worker.last_heartbeat())),
             "max_concurrency": self.capacity,
             "embedding_batch_size": worker.preferred_batch_size(),
             "processed_total": processed,
@@ -101,8 +130,11 @@ impl View {
             "avg_processing_ms": average,
             "inflight": self.in_flight,
             "failures_total": tally.failures.load(Ordering::Relaxed),
-            "queue_len": 0,
-            "last_error": worker.last_error(),
+            "queue_len": self.waiting,
+            "last_error": error.map_or("", |error| error.code),
+            "models": self.models.iter().map(|name| &**name).collect::<Vec<_>>(),
+            "models_total": self.models_total,
+            "output_tokens_live_total": tally.tokens_live.load(Ordering::Relaxed),
             "carrier": worker.tunnel().carrier(),
             "draining": self.status == WorkerStatus::Draining,
         });
@@ -112,6 +144,13 @@ impl View {
             if percent != 0.0 {
                 json[key] = percent.into();
             }
+        }
+        if let Some(error) = error {
+            json["last_error_at"] = rfc3339(ago(error.at)).into();
+        }
+        if let Some((median, slowest)) = tally.first_bytes.percentiles() {
+            json["ttft_p50_ms"] = median.into();
+            json["ttft_p95_ms"] = slowest.into();
         }
         if let Some(round_trip) = worker.tunnel().round_trip() {
             json["round_trip_ms"] = (round_trip.as_micros() as f64 / 1000.0).into();

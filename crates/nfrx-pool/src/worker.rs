@@ -1,5 +1,7 @@
 //! A connected worker: the handle that requests hold, and what is counted of it.
 
+mod first_bytes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -10,6 +12,7 @@ use nfrx_spi::{Body, BoxFuture, CallError, Heartbeat, Moment, Registration, Tunn
 
 use crate::state::WorkerKey;
 use crate::sync::Mutex;
+use first_bytes::FirstBytes;
 
 /// How long a string from an agent may be, in characters.
 const TEXT_MAX: usize = 256;
@@ -52,6 +55,10 @@ pub(crate) struct Tally {
     pub(crate) failures: AtomicU64,
     pub(crate) tokens_in: AtomicU64,
     pub(crate) tokens_out: AtomicU64,
+    /// Tokens as they are written: running answers by their pieces, ended ones by what
+    /// they said they used if that is more. Never falls.
+    pub(crate) tokens_live: AtomicU64,
+    pub(crate) first_bytes: FirstBytes,
     cpu_percent: AtomicU64,
     ram_percent: AtomicU64,
 }
@@ -59,7 +66,16 @@ pub(crate) struct Tally {
 #[derive(Debug, Default)]
 struct Details {
     config: BTreeMap<String, String>,
-    last_error: &'static str,
+    last_error: Option<LastError>,
+}
+
+/// The latest failure of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastError {
+    /// A code of the closed set of the metrics.
+    pub(crate) code: &'static str,
+    /// When it happened.
+    pub(crate) at: Moment,
 }
 
 impl Worker {
@@ -136,17 +152,17 @@ impl Worker {
 
     /// Counts a request that ended here. `error` is empty for success, `None` when its
     /// client left, which says nothing about the worker.
-    pub(crate) fn note_end(&self, took: Duration, error: Option<&'static str>) {
+    pub(crate) fn note_end(&self, now: Moment, took: Duration, error: Option<&'static str>) {
         self.tally.processed.fetch_add(1, Ordering::Relaxed);
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.tally.processing_ms.fetch_add(millis, Ordering::Relaxed);
-        if let Some(error) = error.filter(|error| !error.is_empty()) {
+        if let Some(code) = error.filter(|error| !error.is_empty()) {
             self.tally.failures.fetch_add(1, Ordering::Relaxed);
-            self.details.lock().last_error = error;
+            self.details.lock().last_error = Some(LastError { code, at: now });
         }
     }
 
-    pub(crate) fn last_error(&self) -> &'static str {
+    pub(crate) fn last_error(&self) -> Option<LastError> {
         self.details.lock().last_error
     }
 }

@@ -1,120 +1,121 @@
-// The state page. It shows what /api/state/stream sends; every text that comes from a
-// worker becomes a text node, never HTML.
+// The page's frame: navigation, connection, login.
 
-const KEY = "nfrx_key";
-const RETRY_MS = 1000;
+import "/assets/fleet.js";
+import "/assets/jobs.js";
+import "/assets/mcp.js";
+import "/assets/models.js";
+import "/assets/options.js";
+import "/assets/others.js";
+import "/assets/totals.js";
+import "/assets/workers.js";
+import { say } from "/assets/actions.js";
+import { el, KeyedList, setAttr, setText, show } from "/assets/dom.js";
+import { span } from "/assets/format.js";
+import { onRights, refresh, signOut } from "/assets/session.js";
+import { subscribe } from "/assets/store.js";
+import { lastAt, OLD_MS, watch } from "/assets/stream.js";
 
 const byId = (id) => document.getElementById(id);
+const login = document.querySelector("nfrx-login");
 
-function element(name, text, className) {
-  const node = document.createElement(name);
-  if (text !== undefined) node.textContent = String(text);
-  if (className) node.className = className;
-  return node;
-}
-
-function table(columns, rows) {
-  const head = element("tr");
-  for (const [title, , kind] of columns) {
-    // "bad" colours what is bad, not its heading.
-    head.append(element("th", title, kind === "number" ? kind : undefined));
-  }
-  const body = element("tbody");
-  for (const row of rows) {
-    const line = element("tr");
-    for (const [, value, kind] of columns) line.append(element("td", value(row), kind));
-    body.append(line);
-  }
-  const whole = element("table");
-  const top = element("thead");
-  top.append(head);
-  whole.append(top, body);
-  const scroll = element("div", undefined, "scroll");
-  scroll.append(whole);
-  return scroll;
-}
-
-const WORKERS = [
-  ["worker", (w) => w.name || w.id],
-  ["status", (w) => w.status],
-  ["busy", (w) => `${w.inflight ?? 0} / ${w.max_concurrency ?? 0}`, "number"],
-  ["done", (w) => w.processed_total ?? 0, "number"],
-  ["failed", (w) => w.failures_total ?? 0, "number"],
-  ["average", (w) => `${Math.round(w.avg_processing_ms ?? 0)} ms`, "number"],
-  ["tokens in / out", (w) => `${w.input_tokens_total ?? 0} / ${w.output_tokens_total ?? 0}`, "number"],
-  ["host", (w) => w.host_info?.hostname ?? ""],
-  ["last error", (w) => w.last_error ?? "", "bad"],
+/** Views by the first part of the address behind `#`. */
+const VIEWS = [
+  { id: "workers", title: "Workers", tag: "nfrx-workers", there: () => true },
+  { id: "models", title: "Models", tag: "nfrx-models", there: ({ pools }) => pools.length > 0 },
+  { id: "mcp", title: "MCP", tag: "nfrx-mcp", there: ({ mcp }) => Boolean(mcp) },
+  { id: "jobs", title: "Jobs", tag: "nfrx-jobs", there: ({ jobs }) => Boolean(jobs) },
+  { id: "fleet", title: "Fleet", tag: "nfrx-fleet", there: ({ pools }) => pools.length > 0 },
+  { id: "others", title: "Others", tag: "nfrx-others", there: ({ others }) => others.length > 0 },
+  { id: "options", title: "Options", tag: "nfrx-options", there: () => true },
 ];
 
-const MODELS = [
-  ["model", (m) => m.name],
-  ["workers", (m) => m.workers, "number"],
-];
+let started = false;
+let watching = false;
 
-function section(id, state) {
-  const node = element("section");
-  const server = state.server ?? {};
-  node.append(element("h2", id));
-  const facts = [
-    `${server.jobs_inflight_total ?? 0} in flight`,
-    `${server.scheduler_queue_len ?? 0} of ${server.scheduler_queue_capacity ?? 0} queued`,
-    `${server.jobs_completed_total ?? 0} completed`,
-    `${server.jobs_failed_total ?? 0} failed`,
-  ];
-  if (server.state) facts.unshift(server.state.replace("_", " "));
-  node.append(element("p", facts.join(" · "), "quiet"));
-  node.append(state.workers.length ? table(WORKERS, state.workers) : element("p", "No worker is connected."));
-  if (state.models?.length) node.append(table(MODELS, state.models));
-  return node;
+function current() {
+  const [id, of] = location.hash.slice(1).split("/");
+  return { view: VIEWS.find((view) => view.id === id) ?? VIEWS[0], of: of && decodeURIComponent(of) };
 }
 
-function show(envelope) {
-  const sections = Object.entries(envelope.plugins)
-    .filter(([, state]) => Array.isArray(state?.workers))
-    .map(([id, state]) => section(id, state));
-  byId("plugins").replaceChildren(...sections);
-  byId("status").textContent = `updated ${new Date().toLocaleTimeString()}`;
+function open() {
+  if (!started) return;
+  const { view, of } = current();
+  const node = document.createElement(of && view.id === "mcp" ? "nfrx-mcp-server" : view.tag);
+  if (of) node.server = of;
+  byId("view").replaceChildren(node);
+  document.title = `${view.title} · nfrx`;
+  markCurrent();
 }
 
-async function watch() {
-  const key = sessionStorage.getItem(KEY);
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  const response = await fetch("/api/state/stream", { headers, cache: "no-store" });
-  if (response.status === 401 || response.status === 403) {
-    sessionStorage.removeItem(KEY);
-    byId("login").hidden = false;
-    byId("status").textContent = key ? "The server does not know this key." : "A key is needed: the one that clients of this server use.";
-    return false;
+const nav = new KeyedList(byId("nav"), (view) => view.id, (view) => {
+  const node = el("a", { href: `#${view.id}`, text: view.title });
+  return { node, update: () => {} };
+});
+
+function markCurrent() {
+  const { view } = current();
+  for (const anchor of byId("nav").children) {
+    setAttr(anchor, "aria-current", anchor.getAttribute("href") === `#${view.id}` ? "page" : undefined);
   }
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  byId("login").hidden = true;
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return true;
-    const events = (rest + value).split("\n\n");
-    rest = events.pop();
-    for (const event of events) if (event.startsWith("data: ")) show(JSON.parse(event.slice(6)));
-  }
+}
+
+function tell(state, text) {
+  setAttr(byId("connection"), "data-state", state);
+  setText(byId("connection-text"), text);
+}
+
+/** How old what is shown is; told each second, also when nothing comes. */
+function tellAge() {
+  const age = lastAt === undefined ? undefined : performance.now() - lastAt;
+  const old = age !== undefined && age > OLD_MS;
+  setText(byId("age"), old ? `as of ${span(age)} ago` : "");
+  document.body.classList.toggle("old", old);
 }
 
 async function run() {
-  for (;;) {
-    try {
-      if (!(await watch())) return;
-      byId("status").textContent = "The server ended the stream, trying again …";
-    } catch (error) {
-      byId("status").textContent = `No connection (${error.message}), trying again …`;
-    }
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  if (watching) return;
+  watching = true;
+  await watch(tell);
+  watching = false;
+  tell("waiting", "signed out");
+  login.open("This server wants a key: the one that clients of its API use.", false);
+}
+
+subscribe((model) => {
+  nav.update(VIEWS.filter((view) => view.there(model)));
+  if (!started) {
+    started = true;
+    show(document.querySelector("nfrx-totals"), true);
+    open();
+  }
+  markCurrent();
+});
+
+onRights((rights) => {
+  show(byId("sign-out"), rights.signed_in);
+  show(byId("sign-in"), rights.may_read && !rights.signed_in && !rights.may_act);
+  if (rights.may_read) run();
+});
+
+async function start() {
+  try {
+    const rights = await refresh();
+    if (!rights.may_read) run();
+  } catch (error) {
+    tell("broken", `No connection (${error.message}), trying again …`);
+    setTimeout(start, 2000);
   }
 }
 
-byId("login").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem(KEY, byId("key").value.trim());
-  byId("key").value = "";
-  run();
+byId("sign-in").addEventListener("click", () => login.open("Sign in with an admin key to drain and disconnect workers.", true));
+byId("sign-out").addEventListener("click", async () => {
+  try {
+    await signOut();
+    location.reload();
+  } catch (error) {
+    say(`Not signed out: no connection (${error.message})`, true);
+  }
 });
-run();
+addEventListener("hashchange", open);
+setInterval(tellAge, 1000);
+start();

@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// The folder for what must outlive the process; `None` for none.
     pub state_dir: Option<PathBuf>,
+    /// The server's own options as they were given, to be shown; nothing is read from here.
+    pub own_options: PluginOptions,
     /// What was built.
     pub build: BuildInfo,
 }
@@ -146,6 +148,7 @@ impl ServerConfig {
             drain_timeout: Some(Duration::from_secs(300)),
             limits: Limits::default(),
             state_dir: None,
+            own_options: PluginOptions::default(),
             build: nfrx_runtime::build_info(),
         }
     }
@@ -185,6 +188,7 @@ impl ServerConfig {
             },
             state_dir: None,
             build: nfrx_runtime::build_info(),
+            own_options: options,
         })
     }
 }

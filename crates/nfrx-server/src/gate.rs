@@ -3,14 +3,18 @@
 //! Two sides, clients and agents, each with keys and roles of its own; no right of one
 //! is a right of the other. A side with neither serves this machine only, unless
 //! `INSECURE_OPEN` says otherwise (decision 17). Keys are compared as digests, in
-//! constant time, against every key (KD-19).
+//! constant time, against every key (KD-19). A browser shows its key once and a session's
+//! cookie from then on, which counts for looking at the server and for its operator's
+//! actions only.
 
-mod digest;
+mod browser;
+pub(crate) mod digest;
 mod failures;
 mod keys;
 mod keys_file;
 mod login;
 mod peer;
+mod sessions;
 mod side;
 
 use std::sync::Arc;
@@ -25,10 +29,13 @@ use crate::error::StartError;
 use digest::Digest;
 use failures::Failures;
 use keys::Grant;
+use sessions::Sessions;
 use side::Side;
 
+pub(crate) use browser::Rights;
 pub(crate) use login::shows_credential;
 pub(crate) use peer::{Peer, Proxies, host_name};
+pub(crate) use sessions::{COOKIE_NAME, LIFETIME};
 
 /// Judges requests.
 pub(crate) struct Gate {
@@ -37,6 +44,7 @@ pub(crate) struct Gate {
     admin: Option<Digest>,
     insecure_open: bool,
     failures: Failures,
+    sessions: Sessions,
 }
 
 impl Gate {
@@ -48,6 +56,7 @@ impl Gate {
             admin: login.admin_key.as_ref().map(|key| Digest::of(key.reveal())),
             insecure_open: login.insecure_open,
             failures: Failures::default(),
+            sessions: Sessions::default(),
         };
         gate.say_what_is_open();
         Ok(gate)
@@ -75,6 +84,21 @@ impl Gate {
         peer: &Peer,
         headers: &HeaderMap,
     ) -> Result<Caller, ApiError> {
+        let judged = self.judge_quietly(access, plugin, peer, headers);
+        if matches!(judged, Err(ApiError::Unauthorized(_))) && key(headers).is_some() {
+            self.failures.note(peer.client)?;
+        }
+        judged
+    }
+
+    /// The same, with a wrong key counted nowhere.
+    fn judge_quietly(
+        &self,
+        access: Access,
+        plugin: &str,
+        peer: &Peer,
+        headers: &HeaderMap,
+    ) -> Result<Caller, ApiError> {
         let sides: &[&Side] = match access {
             // Of the latter, the front asks for the login itself.
             Access::Open | Access::Plugin => return Ok(caller(peer, None)),
@@ -85,27 +109,34 @@ impl Gate {
         let key = key(headers);
         // A right key passes whatever else comes from its address, so that a stranger
         // behind the same address can't lock its holder out.
-        if let Some(grant) = key.and_then(|key| self.grant(access, sides, key)) {
+        let digest = match key {
+            Some(key) => Some(Digest::of(key)),
+            None => self.session_key(access, plugin, peer, headers),
+        };
+        if let Some(grant) = digest.and_then(|digest| self.grant_of(access, sides, &digest)) {
             return permit(access, plugin, grant).map(|grant| caller(peer, Some(grant)));
         }
         if access != Access::Admin && sides.iter().any(|side| self.admits_without_key(side, peer, headers)) {
             return Ok(caller(peer, None));
         }
-        if key.is_some() {
-            self.failures.note(peer.client)?;
-        }
         Err(ApiError::Unauthorized(self.hint(access, sides, peer, key.is_some())))
     }
 
-    fn grant(&self, access: Access, sides: &[&Side], key: &str) -> Option<Grant> {
-        let digest = Digest::of(key);
+    /// The key that a browser's session stands for, where sessions count: with the server's
+    /// own routes and an operator's actions, asked by a page of ours.
+    fn session_key(&self, access: Access, plugin: &str, peer: &Peer, headers: &HeaderMap) -> Option<Digest> {
+        let counts = access == Access::Admin || (access == Access::Client && plugin.is_empty());
+        if counts && peer.is_own_page { self.sessions.key(headers) } else { None }
+    }
+
+    fn grant_of(&self, access: Access, sides: &[&Side], digest: &Digest) -> Option<Grant> {
         // No early end: the time must not tell which key was close.
         let mut found = None;
         for side in sides {
-            let grant = side.keys().grant(&digest);
+            let grant = side.keys().grant(digest);
             found = found.or(grant);
         }
-        let is_admin = self.admin.as_ref().is_some_and(|admin| admin.same(&digest));
+        let is_admin = self.admin.as_ref().is_some_and(|admin| admin.same(digest));
         if is_admin && access != Access::Worker { Some(Grant::admin()) } else { found }
     }
 

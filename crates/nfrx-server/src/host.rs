@@ -23,6 +23,7 @@ use state::PluginState;
 /// The plugins of this process.
 pub(crate) struct Host {
     built: Vec<Built>,
+    own_options: PluginOptions,
     /// All that the binary has, also those not built, by id.
     pub(crate) descriptors: BTreeMap<&'static str, PluginDescriptor>,
 }
@@ -79,7 +80,7 @@ impl Host {
             info!(plugin = id, "plugin built");
             built.push(Built { plugin, options: plugin_options, state });
         }
-        Ok(Self { built, descriptors })
+        Ok(Self { built, own_options: config.own_options.clone(), descriptors })
     }
 
     /// Collects routes, metrics and state of all plugins.
@@ -114,6 +115,11 @@ impl Host {
     /// The plugins, in their order.
     pub(crate) fn plugins(&self) -> &[Built] {
         &self.built
+    }
+
+    /// The server's own options.
+    pub(crate) fn own_options(&self) -> &PluginOptions {
+        &self.own_options
     }
 
     /// How each plugin is, by id.

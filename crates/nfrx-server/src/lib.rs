@@ -12,6 +12,7 @@ mod error;
 mod front;
 mod gate;
 mod host;
+mod key_list;
 mod routes;
 mod server;
 mod system;
@@ -22,4 +23,5 @@ pub use config::{
 };
 pub use door::Door;
 pub use error::StartError;
+pub use key_list::{KeyList, KeyListError, NamedKey};
 pub use server::Server;

@@ -73,6 +73,12 @@ impl Server {
         Ok(server)
     }
 
+    /// Builds the plugins and compiles their routes, and lets go of them again: whether a
+    /// server could be bound, ports aside.
+    pub fn check(config: &ServerConfig, factories: &[Box<dyn PluginFactory>]) -> Result<(), StartError> {
+        Self::assemble(config, factories).map(drop)
+    }
+
     fn assemble(
         config: &ServerConfig,
         factories: &[Box<dyn PluginFactory>],

@@ -1,10 +1,12 @@
-//! The server's own routes: health, metrics, state, plugin roots and the page
-//! (HTTP contract §2, §3).
+//! The server's own routes: health, metrics, state, options, plugin roots, and the page
+//! with its login (HTTP contract §2, §3).
 
 mod health;
 mod metrics;
+mod options;
 mod page;
 mod roots;
+mod session;
 mod state;
 
 use std::sync::Arc;
@@ -66,7 +68,9 @@ impl System {
         if mounted != Mounted::MetricsOnly {
             health::routes(&mut router, &self.host);
             page::routes(&mut router);
+            router.group(|open| session::routes(open, &self.shared));
             router.access(Access::Client);
+            options::routes(&mut router, &self.host);
             state::routes(&mut router, &self.board, &self.host, &self.closing);
             roots::routes(&mut router, &self.host, taken);
         }

@@ -38,6 +38,10 @@ pub(crate) enum Bound {
     Origin,
     /// 503: draining.
     Draining,
+    /// 503: too many watch the state.
+    Watchers,
+    /// One session of a browser too many: the oldest ended.
+    Sessions,
 }
 
 impl Bound {
@@ -55,6 +59,8 @@ impl Bound {
             Self::LoginRate => "login_rate",
             Self::Origin => "origin",
             Self::Draining => "draining",
+            Self::Watchers => "watchers",
+            Self::Sessions => "sessions",
         }
     }
 }
@@ -68,23 +74,22 @@ pub(crate) struct Telemetry {
     requests: Arc<Family<Counter, 1>>,
     /// Handlers that panicked.
     panics: Arc<Family<Counter, 0>>,
+    /// Those who watch the state.
+    pub(crate) watchers: Arc<Family<Gauge, 0>>,
+    sessions: Arc<Family<Gauge, 0>>,
 }
 
 impl Telemetry {
     /// Registers everything.
     pub(crate) fn new(registry: &mut Registry, build: BuildInfo) -> Result<Self, MetricsError> {
         let telemetry = Self {
-            connections: Arc::new(Family::new(
-                "nfrx_server_connections",
-                "open connections",
-                [],
-                1,
-                Gauge::default,
-            )),
+            connections: gauge("nfrx_server_connections", "open connections"),
             accepted: counter("nfrx_server_connections_total", "connections accepted", []),
             refused: counter("nfrx_server_refused_total", "what a bound or the login refused", ["reason"]),
             requests: counter("nfrx_server_requests_total", "answers by class of their status", ["class"]),
             panics: counter("nfrx_server_panics_total", "handlers that panicked", []),
+            watchers: gauge("nfrx_server_state_watchers", "open streams of the state"),
+            sessions: gauge("nfrx_server_sessions", "sessions of browsers"),
         };
         registry.register(Arc::new(Build(build)))?;
         registry.register(Arc::clone(&telemetry.connections) as Arc<dyn Collector>)?;
@@ -92,6 +97,8 @@ impl Telemetry {
         registry.register(Arc::clone(&telemetry.refused) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.requests) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.panics) as Arc<dyn Collector>)?;
+        registry.register(Arc::clone(&telemetry.watchers) as Arc<dyn Collector>)?;
+        registry.register(Arc::clone(&telemetry.sessions) as Arc<dyn Collector>)?;
         registry.register(Arc::new(Process::new()))?;
         Ok(telemetry)
     }
@@ -102,6 +109,10 @@ impl Telemetry {
 
     pub(crate) fn accept(&self) {
         self.accepted.with([]).inc();
+    }
+
+    pub(crate) fn sessions(&self, count: usize) {
+        self.sessions.with([]).set(count as i64);
     }
 
     pub(crate) fn panicked(&self) {
@@ -118,6 +129,10 @@ impl Telemetry {
         };
         self.requests.with([class]).inc();
     }
+}
+
+fn gauge(name: &'static str, help: &'static str) -> Arc<Family<Gauge, 0>> {
+    Arc::new(Family::new(name, help, [], 1, Gauge::default))
 }
 
 fn counter<const N: usize>(

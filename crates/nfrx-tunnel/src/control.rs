@@ -58,6 +58,17 @@ pub(crate) enum ByeCode {
     Unknown,
 }
 
+impl ByeCode {
+    /// What the code of an old server's close frame means.
+    pub(crate) fn of_close(code: u16) -> Self {
+        match code {
+            1001 => Self::ServerStopping,
+            1008 => Self::Refused,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 impl From<CloseReason> for ByeCode {
     fn from(reason: CloseReason) -> Self {
         match reason {

@@ -17,6 +17,7 @@ mod control;
 mod counters;
 mod dial;
 mod headers;
+pub mod legacy;
 mod limits;
 mod link;
 mod passing;
@@ -33,7 +34,7 @@ pub use counters::TunnelCounters;
 pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
 pub use headers::{STREAM_HINT, strip_connection_headers};
 pub use limits::{STREAM_WINDOW, STREAMS_MAX};
-pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected};
+pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected, keep_connected_or};
 pub use passing::{
     mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
 };

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::agent::{AgentService, Ended, Identity, Offer, Session, Shared, serve};
 use crate::control::ByeCode;
 use crate::dial::{Carrier, Connect, DialError, ServerUrl, dial};
+use crate::legacy::{LegacyLink, LegacySession};
 use crate::v1;
 
 /// A wrong key is not tried often: somebody has to change something first (KD-132).
@@ -89,6 +90,16 @@ pub struct LinkParts {
 
 /// Keeps the link until the drain is over, or an error that is not tried again.
 pub async fn keep_connected(config: LinkConfig, parts: LinkParts) -> Result<(), LinkError> {
+    keep_connected_or(config, parts, None).await
+}
+
+/// The same for an agent that speaks `legacy`, and not v1, with servers that know no newer
+/// carrier.
+pub async fn keep_connected_or(
+    config: LinkConfig,
+    parts: LinkParts,
+    legacy: Option<Arc<dyn LegacyLink>>,
+) -> Result<(), LinkError> {
     let session = Session {
         identity: Arc::new(config.identity),
         offer: parts.offer,
@@ -112,7 +123,7 @@ pub async fn keep_connected(config: LinkConfig, parts: LinkParts) -> Result<(), 
             () = session.drain.draining() => return Ok(()),
         };
         let (error, wait) = match dialed {
-            Ok((io, carrier)) => match once(io, carrier, &session).await {
+            Ok((io, carrier)) => match once(io, carrier, &session, legacy.as_deref()).await {
                 Ended::Drained => return Ok(()),
                 ended => {
                     if started.elapsed() >= STABLE_AFTER {
@@ -138,10 +149,19 @@ pub async fn keep_connected(config: LinkConfig, parts: LinkParts) -> Result<(), 
     }
 }
 
-async fn once(io: Pin<Box<dyn Io>>, carrier: Carrier, session: &Session) -> Ended {
-    let ended = match carrier {
-        Carrier::H2 => serve(io, session).await,
-        Carrier::V1 => v1::agent::serve(io, session).await,
+async fn once(
+    io: Pin<Box<dyn Io>>,
+    carrier: Carrier,
+    session: &Session,
+    legacy: Option<&dyn LegacyLink>,
+) -> Ended {
+    let ended = match (carrier, legacy) {
+        (Carrier::H2, _) => serve(io, session).await,
+        (Carrier::V1, None) => v1::agent::serve(io, session).await,
+        (Carrier::V1, Some(legacy)) => {
+            let session = LegacySession::new(session.drain.clone(), session.state.clone());
+            legacy.serve(io, session).await.into()
+        }
     };
     if let Ended::Bye { code: ByeCode::Replaced, .. } = ended {
         // Whoever took the place holds the token now.

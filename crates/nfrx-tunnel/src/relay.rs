@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::budget::{ByteBudget, UnsentBytes};
 use crate::counters::TunnelCounters;
+use crate::legacy::{Legacy, LegacyCarrier};
 pub(crate) use control::name as close_name;
 use pump::Call;
 
@@ -85,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) unread: Arc<ByteBudget>,
     /// Of requests that v1 gathers before they leave.
     pub(crate) unsent: Arc<UnsentBytes>,
+    /// What old agents of the plugin speak instead of v1.
+    pub(crate) legacy: Legacy<dyn LegacyCarrier>,
 }
 
 impl Acceptor {
@@ -107,7 +110,24 @@ impl Acceptor {
     ) -> Self {
         let (counters, unread) = (shared.get(), shared.get());
         let unsent = shared.get();
-        Self { parts: Arc::new(Parts { settings, intake, spawner, clock, counters, unread, unsent }) }
+        let parts = Parts { settings, intake, spawner, clock, counters, unread, unsent, legacy: None };
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// The same for a plugin whose old agents speak what `legacy` serves, and not v1.
+    pub fn with_legacy(self, legacy: Arc<dyn LegacyCarrier>) -> Self {
+        let Parts { settings, intake, spawner, clock, counters, unread, unsent, .. } = &*self.parts;
+        let parts = Parts {
+            settings: settings.clone(),
+            intake: Arc::clone(intake),
+            spawner: Arc::clone(spawner),
+            clock: Arc::clone(clock),
+            counters: Arc::clone(counters),
+            unread: Arc::clone(unread),
+            unsent: Arc::clone(unsent),
+            legacy: Some(legacy),
+        };
+        Self { parts: Arc::new(parts) }
     }
 
     /// What happens to the tunnels, for metrics.

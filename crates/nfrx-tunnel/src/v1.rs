@@ -10,7 +10,7 @@
 pub(crate) mod agent;
 mod frame;
 pub(crate) mod relay;
-mod socket;
+pub(crate) mod socket;
 
 /// The carrier's name in state and logs.
 pub(crate) const NAME: &str = "v1";

@@ -3,6 +3,8 @@
 mod agent;
 mod asr;
 mod docling;
+mod help_plugins;
+mod keys;
 mod llm;
 mod mcp;
 mod options;
@@ -10,10 +12,11 @@ mod server;
 mod sim;
 mod up;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use nfrx_runtime::options::{Catalogue, Loaded};
 use tokio::runtime::{Builder, Runtime};
 
@@ -29,12 +32,22 @@ pub(crate) enum CommandName {
     Docling,
     Mcp,
     Sim,
+    Keys,
     Options,
 }
 
 impl CommandName {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Up, Self::Server, Self::Llm, Self::Asr, Self::Docling, Self::Mcp, Self::Sim, Self::Options];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Up,
+        Self::Server,
+        Self::Llm,
+        Self::Asr,
+        Self::Docling,
+        Self::Mcp,
+        Self::Sim,
+        Self::Keys,
+        Self::Options,
+    ];
 
     /// The word on the command line.
     pub(crate) fn text(self) -> &'static str {
@@ -46,6 +59,7 @@ impl CommandName {
             Self::Docling => "docling",
             Self::Mcp => "mcp",
             Self::Sim => "sim",
+            Self::Keys => "keys",
             Self::Options => "options",
         }
     }
@@ -63,7 +77,26 @@ impl CommandName {
             Self::Docling => "Runs the agent in front of a document converter",
             Self::Mcp => "Runs the agent in front of a private MCP server",
             Self::Sim => "Runs the simulated OpenAI-compatible backend",
+            Self::Keys => "Adds, lists and revokes the named keys of a server",
             Self::Options => "Lists the options of a command",
+        }
+    }
+
+    /// Whether the old system had it as a program of its own, `nfrx-` and its name.
+    pub(crate) fn is_agent(self) -> bool {
+        matches!(self, Self::Llm | Self::Asr | Self::Docling | Self::Mcp)
+    }
+
+    /// Whether it reads settings from file and environment.
+    pub(crate) fn has_settings(self) -> bool {
+        !matches!(self, Self::Keys | Self::Options)
+    }
+
+    /// The file of settings in the default folder (configuration contract §5).
+    fn file(self) -> String {
+        match self {
+            Self::Llm => "worker.yaml".to_owned(),
+            other => format!("{}.yaml", other.text()),
         }
     }
 
@@ -77,22 +110,22 @@ impl CommandName {
             Self::Docling => docling::catalogue(),
             Self::Mcp => mcp::catalogue(),
             Self::Sim => sim::catalogue(),
-            Self::Options => Catalogue::new(),
+            Self::Keys | Self::Options => Catalogue::new(),
         }
     }
 
-    /// Adds what is no flag.
-    pub(crate) fn with_positionals(self, command: Command) -> Command {
+    /// Adds what is no option.
+    pub(crate) fn with_more(self, command: Command) -> Command {
         match self {
-            Self::Options => command.arg(
-                Arg::new(options::OF).value_name("COMMAND").default_value(Self::Server.text()).value_parser(
-                    Self::ALL
-                        .map(Self::text)
-                        .into_iter()
-                        .filter(|text| *text != Self::Options.text())
-                        .collect::<Vec<_>>(),
-                ),
+            Self::Server => command.arg(
+                Arg::new(help_plugins::FLAG)
+                    .long(help_plugins::FLAG)
+                    .action(ArgAction::SetTrue)
+                    .help("Tells the plugins and their options"),
             ),
+            Self::Mcp => mcp::with_actions(command),
+            Self::Keys => keys::with_subcommands(command),
+            Self::Options => options::with_arguments(command),
             _ => command,
         }
     }
@@ -100,23 +133,38 @@ impl CommandName {
 
 /// Runs what was asked for, to its end.
 pub(crate) fn run(invocation: Invocation) -> anyhow::Result<()> {
-    let load = |file: &str| load(&invocation, file);
-    match invocation.command {
-        CommandName::Up => up::run(&load("up.yaml")?),
-        CommandName::Server => server::run(&load("server.yaml")?),
-        CommandName::Llm => llm::run(&load("worker.yaml")?),
-        CommandName::Asr => asr::run(&load("asr.yaml")?),
-        CommandName::Docling => docling::run(&load("docling.yaml")?),
-        CommandName::Mcp => mcp::run(&load("mcp.yaml")?),
-        CommandName::Sim => sim::run(&load("sim.yaml")?),
-        CommandName::Options => options::run(&invocation.flags),
+    let Invocation { command, check, .. } = invocation;
+    match command {
+        CommandName::Keys => return keys::run(&invocation.flags),
+        CommandName::Options => return options::run(&invocation.flags),
+        CommandName::Server if invocation.flags.get_flag(help_plugins::FLAG) => return help_plugins::run(),
+        _ => {}
     }
+    let loaded = load(&invocation)?;
+    match command {
+        CommandName::Up => up::run(&loaded, check),
+        CommandName::Server => server::run(&loaded, check),
+        CommandName::Llm => agent::run(check, || llm::agent(&loaded)),
+        CommandName::Asr => agent::run(check, || asr::agent(&loaded)),
+        CommandName::Docling => agent::run(check, || docling::agent(&loaded)),
+        CommandName::Mcp => match mcp::action(&invocation.flags) {
+            None => agent::run(check, || mcp::agent(&loaded)),
+            Some(action) => return mcp::act(action, &loaded, &invocation.flags),
+        },
+        CommandName::Sim => sim::run(&loaded, check),
+        CommandName::Keys | CommandName::Options => Ok(()),
+    }?;
+    if check {
+        writeln!(std::io::stdout(), "the settings of `nfrx {}` are valid", command.text())?;
+    }
+    Ok(())
 }
 
 /// Finds the values of all options and starts the log.
-fn load(invocation: &Invocation, file: &str) -> anyhow::Result<Loaded> {
+fn load(invocation: &Invocation) -> anyhow::Result<Loaded> {
     let env = |name: &str| std::env::var(name).ok();
-    let loaded = invocation.catalogue.load(&config_dir().join(file), &env, &invocation.flags)?;
+    let file = config_dir().join(invocation.command.file());
+    let loaded = invocation.catalogue.load(&file, &env, &invocation.flags)?;
     nfrx_runtime::logs::init(loaded.group(invocation.command.text()).text("log_level"))
         .context("the log can't be started")?;
     for warning in &loaded.warnings {
@@ -149,3 +197,6 @@ fn runtime(threads: usize) -> anyhow::Result<Runtime> {
     }
     builder.enable_all().build().context("the runtime can't be started")
 }
+
+#[cfg(test)]
+mod old_names;

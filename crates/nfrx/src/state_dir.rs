@@ -30,10 +30,12 @@ pub(crate) fn path() -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
+/// Writes a file that only its owner may read, whole or not at all. A file that it replaces
+/// hands on its owner and group, and whether the group may read.
 pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let dir = path.parent().context("a file has a folder")?;
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     std::fs::create_dir_all(dir)
         .with_context(|| format!("can't make the folder {}: set NFRX_STATE_DIR to another", dir.display()))?;
     let part = path.with_extension("part");
@@ -46,9 +48,25 @@ pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
         options.mode(0o600);
     }
     let mut file = options.open(&part).with_context(|| format!("can't write {}", part.display()))?;
+    #[cfg(unix)]
+    if let Ok(old) = std::fs::metadata(path) {
+        take_after(&file, &old).with_context(|| format!("can't keep the owner of {}", path.display()))?;
+    }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&part, path).with_context(|| format!("can't write {}", path.display()))
+}
+
+/// Gives `file` the owner and group of the one it replaces. Root changes keys of a service
+/// that runs as somebody else, and must be able to read them afterwards.
+#[cfg(unix)]
+fn take_after(file: &std::fs::File, old: &std::fs::Metadata) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        fchown(file, Some(old.uid()), Some(old.gid()))?;
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(0o600 | old.mode() & 0o040))
 }
 
 #[cfg(test)]

@@ -6,21 +6,61 @@
 //! answers and for streams of events alike, however the bytes are cut.
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::response;
 use memchr::memmem;
 use nfrx_pool::{Observer, Usage};
 use serde::Deserialize;
 
 /// Counts the tokens of one answer for the pool.
 #[derive(Debug, Default)]
-pub(crate) struct UsageObserver(UsageScan);
+pub(crate) struct UsageObserver {
+    scan: UsageScan,
+    events: Option<EventCount>,
+}
 
 impl Observer for UsageObserver {
+    fn head(&mut self, head: &response::Parts) {
+        let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+        self.events = kind.starts_with(b"text/event-stream").then(EventCount::default);
+    }
+
     fn data(&mut self, bytes: &Bytes) {
-        self.0.feed(bytes);
+        self.scan.feed(bytes);
+        if let Some(events) = &mut self.events {
+            events.feed(bytes);
+        }
+    }
+
+    /// One event is about one token.
+    fn tokens_so_far(&self) -> u64 {
+        self.events.as_ref().map_or(0, |events| events.count)
     }
 
     fn end(&mut self, _error: Option<&'static str>) -> Usage {
-        Usage { tokens_in: self.0.counts.tokens_in, tokens_out: self.0.counts.tokens_out, embeddings: 0 }
+        let Tokens { tokens_in, tokens_out } = self.scan.counts;
+        Usage { tokens_in, tokens_out, embeddings: 0 }
+    }
+}
+
+/// Counts the events of a stream by the empty lines that end them.
+#[derive(Debug, Default)]
+struct EventCount {
+    count: u64,
+    /// Whether the line that began last has anything in it.
+    in_line: bool,
+}
+
+impl EventCount {
+    fn feed(&mut self, piece: &[u8]) {
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', piece) {
+            let empty = matches!(&piece[from..end], b"" | b"\r") && !self.in_line;
+            self.count += u64::from(empty);
+            self.in_line = false;
+            from = end + 1;
+        }
+        self.in_line |= !matches!(&piece[from..], b"" | b"\r");
     }
 }
 
@@ -207,6 +247,20 @@ mod tests {
             4,
         );
         check(r#"{"response":{"usage":{"input_tokens":9,"output_tokens":2}}}"#, 9, 2);
+    }
+
+    // Seen to fail: with the line that a cut left open forgotten.
+    #[test]
+    fn events_are_counted_however_they_are_cut() {
+        for stream in
+            ["data: a\n\ndata: b\ndata: c\n\n: x\n\n", "data: a\r\n\r\nid: 1\r\n\r\ndata: b\r\n\r\nx"]
+        {
+            for length in 1..=stream.len() {
+                let mut events = EventCount::default();
+                stream.as_bytes().chunks(length).for_each(|piece| events.feed(piece));
+                assert_eq!(events.count, 3, "in pieces of {length}: {stream}");
+            }
+        }
     }
 
     #[test]

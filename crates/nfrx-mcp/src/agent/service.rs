@@ -96,6 +96,11 @@ impl McpService {
         shared.publish();
     }
 
+    /// What is said of each server.
+    pub(super) fn offered(&self) -> Vec<ServerOffer> {
+        self.shared.servers().into_iter().map(|(_, served)| served.offer.clone()).collect()
+    }
+
     /// Looks at the servers again and again, until it is dropped. Whether one can be reached
     /// is shown and offered; requests are passed on in any case.
     pub(super) async fn probe(self) {

@@ -46,8 +46,23 @@ pub(super) enum TalkError {
     #[error("its answer is no JSON-RPC message: is it the address of an MCP server?")]
     NotMcp,
     /// It answered with an error.
-    #[error("it answered with the error `{0}`")]
-    Refused(String),
+    #[error("it answered with the error `{text}`")]
+    Refused {
+        /// The status that came with it.
+        status: StatusCode,
+        /// The beginning of its text.
+        text: String,
+    },
+}
+
+impl TalkError {
+    /// The status that it answered with, if it says more than the error itself.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status(status) | Self::Refused { status, .. } => Some(*status),
+            Self::Call(_) | Self::Timeout | Self::NotMcp => None,
+        }
+    }
 }
 
 /// A tool of a server.
@@ -110,7 +125,7 @@ impl Talk {
         let params = json!({ "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client_info() });
         let (answer, refused) = match talk.exchange("initialize", params).await {
             Ok((head, result)) => (Some((head, result)), None),
-            Err(error @ (TalkError::Refused(_) | TalkError::Status(_))) => (None, Some(error)),
+            Err(error @ (TalkError::Refused { .. } | TalkError::Status(_))) => (None, Some(error)),
             Err(error) => return Err(error),
         };
         let Some((head, result)) = answer else { return talk.discover(refused).await };
@@ -191,7 +206,9 @@ impl Talk {
             false => serde_json::from_slice(&whole(body).await?).unwrap_or_default(),
         };
         match (answer["result"].take(), answer["error"]["message"].as_str()) {
-            (Value::Null, Some(error)) => Err(TalkError::Refused(error.chars().take(200).collect())),
+            (Value::Null, Some(error)) => {
+                Err(TalkError::Refused { status: head.status, text: error.chars().take(200).collect() })
+            }
             (Value::Null, None) if !head.status.is_success() => Err(TalkError::Status(head.status)),
             (Value::Null, None) => Err(TalkError::NotMcp),
             (result, _) => Ok((head.headers, result)),
@@ -210,7 +227,8 @@ fn value(text: &str) -> Result<HeaderValue, TalkError> {
     HeaderValue::try_from(text).map_err(|_| TalkError::NotMcp)
 }
 
-fn is_events(headers: &HeaderMap) -> bool {
+/// Whether an answer is a stream of events.
+pub(super) fn is_events(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.trim_start().starts_with("text/event-stream")
 }
@@ -221,24 +239,37 @@ async fn whole(body: Body) -> Result<Bytes, TalkError> {
 }
 
 /// The answer to our request in a stream; what else the server says is not for us.
-async fn first_answer(mut body: Body) -> Result<Value, TalkError> {
+async fn first_answer(body: Body) -> Result<Value, TalkError> {
+    let found = pick(body, ANSWER_BYTES_MAX, |data| {
+        let message: Value = serde_json::from_slice(data).unwrap_or_default();
+        (message["id"] == ID && message.get("method").is_none()).then_some(message)
+    });
+    found.await?.ok_or(TalkError::NotMcp)
+}
+
+/// The first message of a stream of events that `pick` takes; the rest of the stream is
+/// dropped. `None` when the stream ends without one, or a line has more than `bytes_max`.
+pub(super) async fn pick<T>(
+    mut body: Body,
+    bytes_max: usize,
+    mut pick: impl FnMut(&[u8]) -> Option<T>,
+) -> Result<Option<T>, CallError> {
     let mut held = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| CallError::Upstream)?.into_data() else { continue };
         held.extend_from_slice(&data);
-        while let Some(end) = memchr::memchr(b'\n', &held) {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', &held) {
             let line = held.split_to(end + 1);
-            let Some(data) = line.strip_prefix(b"data:") else { continue };
-            let message: Value = serde_json::from_slice(data).unwrap_or_default();
-            if message["id"] == ID && message.get("method").is_none() {
-                return Ok(message);
+            // Servers write a message in one line, as JSON allows.
+            if let Some(found) = line.strip_prefix(b"data:").and_then(&mut pick) {
+                return Ok(Some(found));
             }
         }
-        if held.len() > ANSWER_BYTES_MAX {
+        if held.len() > bytes_max {
             break;
         }
     }
-    Err(TalkError::NotMcp)
+    Ok(None)
 }
 
 #[cfg(test)]

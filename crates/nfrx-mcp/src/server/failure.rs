@@ -1,9 +1,14 @@
 //! What a client is told when the relay itself has to answer (decision 25, MCP contract
 //! §3.2, KD-134). None of it can be taken for an answer of a server of the modern era.
 
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use nfrx_spi::{Body, BodyError, CallError};
+
+/// What a caller is asked for whose token an old agent does not know.
+const CHALLENGE: HeaderValue = HeaderValue::from_static(
+    "Bearer realm=\"nfrx\", error=\"invalid_token\", error_description=\"this MCP server wants its own token (AUTH_TOKEN of its agent)\"",
+);
 
 /// Why a server's own answer is not to be had. A variant exists because clients react to it
 /// differently.
@@ -43,6 +48,23 @@ pub(super) enum Failure {
     /// The request's own body broke off.
     #[error("the request's body broke off")]
     Body,
+    /// An old agent does not know the caller's token.
+    #[error("open failed")]
+    Unauthorized,
+    /// An old agent refused the call otherwise.
+    #[error("open failed")]
+    NotOpened,
+    /// The answer of an old agent is over its limit.
+    #[error("the answer is too long")]
+    AnswerTooLong,
+    /// An old agent carries single requests only.
+    #[error(
+        "this server's agent is an old release, which carries single JSON-RPC requests only: no streams, no sessions. Update it"
+    )]
+    NotCarried,
+    /// What came is no JSON-RPC request, and nothing else can be carried.
+    #[error("invalid request")]
+    Schema,
 }
 
 /// How a failure is to be written for one request.
@@ -80,7 +102,11 @@ impl Failure {
             Self::Lost | Self::Upstream => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Body => StatusCode::BAD_REQUEST,
+            Self::Body | Self::Schema => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotOpened => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AnswerTooLong => StatusCode::BAD_GATEWAY,
+            Self::NotCarried => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
 
@@ -92,15 +118,17 @@ impl Failure {
             Self::Busy => "LIMIT_EXCEEDED",
             Self::Lost | Self::Upstream => "MCP_UPSTREAM_ERROR",
             Self::Timeout => "MCP_TIMEOUT",
-            Self::TooLarge => "MCP_LIMIT_EXCEEDED",
-            Self::Body => "MCP_SCHEMA_ERROR",
+            Self::TooLarge | Self::AnswerTooLong => "MCP_LIMIT_EXCEEDED",
+            Self::Body | Self::Schema | Self::NotCarried => "MCP_SCHEMA_ERROR",
+            Self::Unauthorized => "MCP_UNAUTHORIZED",
+            Self::NotOpened => "MCP_PROVIDER_UNAVAILABLE",
         }
     }
 
     /// When to come back, in seconds, where that may help.
     fn retry_after(self) -> Option<u32> {
         match self {
-            Self::Away => Some(5),
+            Self::Away | Self::NotOpened => Some(5),
             Self::Busy => Some(1),
             _ => None,
         }
@@ -119,6 +147,11 @@ impl Failure {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, seconds.into());
+        }
+        match self {
+            Self::NotCarried => drop(headers.insert(ALLOW, HeaderValue::from_static("POST"))),
+            Self::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, CHALLENGE)),
+            _ => {}
         }
         response
     }

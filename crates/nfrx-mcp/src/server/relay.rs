@@ -135,7 +135,11 @@ impl Service {
         let call = request_for(&seat, asked, parts, looked.body, context)?;
         record.started();
         let head_max = self.limits.head_max.filter(|_| asked.method != Method::GET);
-        let answer = within(head_max, seat.agent.tunnel.call(call)).await?;
+        let mut answer = within(head_max, seat.agent.tunnel.call(call)).await?;
+        // An old agent's tunnel says so when it can't carry something.
+        if let Some(failure) = answer.extensions_mut().remove::<Failure>() {
+            return Err(failure);
+        }
         let (mut head, body) = answer.into_parts();
         self.note_session(asked, &seat, &head, owner);
         headers::to_client(&mut head.headers, from_page);

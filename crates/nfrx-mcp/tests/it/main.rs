@@ -2,18 +2,23 @@
 //! private server behind each that does what a test tells it.
 //!
 //! Pipes and a paused clock: times are exact, and a run is like the one before. Only what
-//! needs other programs stands on real ports (`node`).
+//! needs other programs stands on real ports (`node`, `python`), or starts them (`stdio`).
 
 mod away;
+mod doctor;
 mod fake;
 mod keep_alive;
 mod leaving;
 mod login;
 mod many;
 mod node;
+mod old;
+mod python;
 mod rig;
 mod servers;
 mod stand;
+#[cfg(unix)]
+mod stdio;
 mod transparent;
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use nfrx_mcp::agent::{McpConfig, agent_with, mcp_agent_specs};
 use nfrx_spi::{PluginFactory, PluginOptions};
 use nfrx_testkit::http::Answer;
 use nfrx_testkit::pipe::{PipeControl, PipeOptions};
-use nfrx_testkit::relay::{API_KEY, Dialer, Entrance, Relay, ServerConfig, WORKER_KEY, patiently};
+use nfrx_testkit::relay::{API_KEY, Carrier, Dialer, Entrance, Relay, ServerConfig, WORKER_KEY, patiently};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -53,11 +53,18 @@ pub(crate) async fn clock(fake: &Fake) -> (Relay, McpAgent) {
 pub(crate) struct Plan {
     id: String,
     options: Vec<(String, String)>,
+    carrier: Carrier,
 }
 
 impl Plan {
     pub(crate) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), options: Vec::new() }
+        Self { id: id.to_owned(), options: Vec::new(), carrier: Carrier::H2 }
+    }
+
+    /// Over what servers of the old release speak.
+    pub(crate) fn over_v1(mut self) -> Self {
+        self.carrier = Carrier::V1;
+        self
     }
 
     /// Sets an option of `nfrx mcp`.
@@ -78,11 +85,12 @@ impl Plan {
         values.extend(self.options);
         let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
         let config = AgentConfig::from_options(&options).expect("tests write valid options");
-        let mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        let mut mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        mcp.stdio.supervisor = crate::stand::supervisor();
         let fake = fake.clone();
         let clients =
             move |base: &BaseUrl| BackendClient::with_connector(base.clone(), Arc::new(fake.clone()), None);
-        let dials = Dialer::new(entrance, PipeOptions::default());
+        let dials = Dialer::new(entrance, PipeOptions::default()).carrying(self.carrier);
         let agent = agent_with(config, mcp, Arc::new(clients)).expect("a valid address");
         McpAgent::run(agent.with_connect(Arc::new(dials.clone())), dials)
     }

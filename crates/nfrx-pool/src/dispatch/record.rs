@@ -25,6 +25,10 @@ pub(super) struct Record {
     accepted: Moment,
     started: bool,
     first_byte: bool,
+    /// Tokens of this answer that its worker's live count has already.
+    tokens_live: u64,
+    /// Whether the answer's status is one of success.
+    good: bool,
     attempt: Option<(Arc<Worker>, Moment)>,
     /// How long the last attempt was with its worker.
     took: Duration,
@@ -43,6 +47,8 @@ impl Record {
             accepted,
             started: false,
             first_byte: false,
+            tokens_live: 0,
+            good: false,
             attempt: None,
             took: Duration::ZERO,
             ended: false,
@@ -71,6 +77,7 @@ impl Record {
     }
 
     pub(super) fn head(&mut self, head: &response::Parts) {
+        self.good = head.status.as_u16() < 400;
         if let Some(observer) = &mut self.observer {
             observer.head(head);
         }
@@ -79,18 +86,37 @@ impl Record {
     pub(super) fn data(&mut self, bytes: &Bytes) {
         if !self.first_byte && !bytes.is_empty() {
             self.first_byte = true;
-            self.series.first_byte.observe_duration(self.pool.config.clock.now().since(self.accepted));
+            self.note_first_byte();
         }
         if let Some(observer) = &mut self.observer {
             observer.data(bytes);
+            let tokens = observer.tokens_so_far();
+            self.count_live(tokens);
         }
+    }
+
+    fn note_first_byte(&self) {
+        let now = self.pool.config.clock.now();
+        self.series.first_byte.observe_duration(now.since(self.accepted));
+        // An error comes sooner than a token: it would make a broken worker look fast.
+        if let Some((worker, since)) = self.attempt.as_ref().filter(|_| self.good) {
+            worker.tally.first_bytes.note(now.since(*since));
+        }
+    }
+
+    /// Brings the worker's live count up to so many tokens of this answer.
+    fn count_live(&mut self, tokens: u64) {
+        let Some((worker, _)) = self.attempt.as_ref().filter(|_| tokens > self.tokens_live) else { return };
+        worker.tally.tokens_live.fetch_add(tokens - self.tokens_live, Ordering::Relaxed);
+        self.tokens_live = tokens;
     }
 
     /// The worker's part is over, the request's may not be.
     pub(super) fn end_attempt(&mut self, error: Option<&'static str>) {
         if let Some((worker, since)) = self.attempt.take() {
-            let took = self.pool.config.clock.now().since(since);
-            worker.note_end(took, error);
+            let now = self.pool.config.clock.now();
+            let took = now.since(since);
+            worker.note_end(now, took, error);
             self.took = took;
             let model = self.series.label();
             self.pool.tell(|observer| {
@@ -110,6 +136,7 @@ impl Record {
             return;
         }
         let usage = self.observer.take().map(|mut observer| observer.end(error)).unwrap_or_default();
+        self.count_live(usage.tokens_out);
         let worker = self.attempt.as_ref().map(|(worker, _)| Arc::clone(worker));
         if let Some(worker) = &worker {
             worker.tally.tokens_in.fetch_add(usage.tokens_in, Ordering::Relaxed);
@@ -130,7 +157,7 @@ impl Record {
 impl Record {
     /// A part of a split request ended at its worker.
     pub(super) fn chunk_ended(&self, worker: &Worker, elements: usize, took: Duration, error: &'static str) {
-        worker.note_end(took, Some(error));
+        worker.note_end(self.pool.config.clock.now(), took, Some(error));
         self.pool.config.metrics.chunk_ended(&self.series, worker.id(), elements as u64, took, error);
         let model = self.series.label();
         self.pool.tell(|observer| {

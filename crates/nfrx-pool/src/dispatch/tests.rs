@@ -414,6 +414,63 @@ fn an_observer_sees_the_answer_and_says_what_it_used() {
     assert_eq!((&worker["failures_total"], &worker["last_error"]), (&1.into(), &"upstream_error".into()));
 }
 
+/// Takes each piece for a token, and says at the end that there were so many.
+struct Tokens(u64, u64);
+
+impl Observer for Tokens {
+    fn data(&mut self, _: &Bytes) {
+        self.0 += 1;
+    }
+
+    fn tokens_so_far(&self) -> u64 {
+        self.0
+    }
+
+    fn end(&mut self, _: Option<&'static str>) -> Usage {
+        Usage { tokens_out: self.1, ..Usage::default() }
+    }
+}
+
+#[test]
+fn tokens_are_counted_while_they_are_written_and_none_twice() {
+    let (bench, workers) = bench(1);
+    let live = || bench.pool.snapshot()["workers"][0]["output_tokens_live_total"].as_u64().unwrap();
+    let ask = |pieces: &[&'static str], said| {
+        let pieces = pieces.iter().map(|piece| Piece::Bytes(piece)).collect();
+        workers[0].1.will(Reply::Answers(200, pieces));
+        let observer: Option<Box<dyn Observer>> = Some(Box::new(Tokens(0, said)));
+        now(bench.pool.dispatch(Work { observer, ..work(&bench.pool) }).run()).unwrap()
+    };
+    let mut answer = ask(&["a", "b", "c"], 10);
+    for written in 1..=2 {
+        assert!(poll(&mut answer.body_mut().frame()).is_ready());
+        assert_eq!(live(), written);
+    }
+    let _ = read(answer.body_mut());
+    // Seen to fail: with all ten added to the three.
+    assert_eq!(live(), 10, "the answer said so at its end");
+    let _ = read(ask(&["a", "b", "c"], 0).body_mut());
+    assert_eq!(live(), 13, "an answer that says nothing counts by its pieces");
+}
+
+#[test]
+fn the_first_bytes_of_good_answers_tell_how_fast_a_worker_is() {
+    let (bench, workers) = bench(1);
+    let ask = |status, ms| {
+        workers[0].1.will(Reply::Answers(status, vec![Piece::Bytes("x")]));
+        let mut answer = now(bench.pool.dispatch(work(&bench.pool)).run()).unwrap();
+        bench.clock.advance(Duration::from_millis(ms));
+        let _ = read(answer.body_mut());
+    };
+    ask(500, 1);
+    let ttft = || bench.pool.snapshot()["workers"][0]["ttft_p50_ms"].clone();
+    // Seen to fail: with every answer counted.
+    assert!(ttft().is_null(), "an error is no token");
+    assert_eq!(bench.pool.snapshot()["workers"][0]["last_error_at"], "2023-11-14T22:13:20.001Z");
+    ask(200, 40);
+    assert_eq!(ttft(), 40.0);
+}
+
 #[test]
 fn each_series_moves_once_per_request() {
     let (bench, workers) = bench(2);

@@ -110,6 +110,19 @@ impl State {
         named.map(|label| (Arc::clone(&label.name), label.created)).collect()
     }
 
+    /// The first labels of one worker by name, and how many it has.
+    pub(crate) fn first_labels_of(&self, entry: &Entry, count_max: usize) -> (Vec<Arc<str>>, usize) {
+        let named = entry.labels.iter().filter(|offer| offer.label != ANY);
+        let mut names: Vec<_> = named.map(|offer| &self.labels[offer.label].name).collect();
+        let total = names.len();
+        if total > count_max {
+            names.select_nth_unstable(count_max);
+            names.truncate(count_max);
+        }
+        names.sort_unstable();
+        (names.into_iter().cloned().collect(), total)
+    }
+
     fn workers_of(&self, label: &Label) -> Vec<Arc<Worker>> {
         label.members.iter().map(|place| Arc::clone(&self.workers[place.worker].worker)).collect()
     }

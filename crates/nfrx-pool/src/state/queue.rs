@@ -4,7 +4,7 @@
 //! each offered label that suits it (or under its target worker), by its first ticket,
 //! so that a freed slot compares the heads of lines and looks at no waiter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -77,6 +77,25 @@ impl State {
     /// How many wait.
     pub(crate) fn queue_len(&self) -> usize {
         self.order.len()
+    }
+
+    /// How many wait for each label. Who asked for an alias counts under one of the labels
+    /// that suit it.
+    pub(crate) fn waiting_by_label(&self) -> HashMap<Arc<str>, usize> {
+        let mut waiting = HashMap::new();
+        for (_, line) in self.lines.iter() {
+            let asked = Some(&line.key.label).filter(|label| self.is_offered(label));
+            let suits = || line.labels.iter().find(|label| **label != ANY).map(|at| &self.labels[*at].name);
+            let name = asked.or_else(suits).unwrap_or(&line.key.label);
+            *waiting.entry(Arc::clone(name)).or_default() += line.waiters.len();
+        }
+        waiting
+    }
+
+    /// How many wait for this worker and no other.
+    pub(crate) fn waiting_for(&self, worker: &str) -> usize {
+        let lines = self.targets.get(worker).into_iter().flatten();
+        lines.map(|(_, line)| self.lines[*line].waiters.len()).sum()
     }
 
     /// Adds a waiter for whom no slot is free. Who comes again (`again`) is let in

@@ -58,6 +58,16 @@ impl Origins {
         Err(ApiError::Forbidden("pages of this origin may not call: see ALLOWED_ORIGINS".to_owned()))
     }
 
+    /// Whether a browser's session may count for this request: it only reads, or the browser
+    /// says that a page of our own sends it. One that says nothing is no page.
+    pub(super) fn is_own_page(&self, parts: &request::Parts, host: &str) -> bool {
+        if parts.method == Method::GET && !parts.headers.contains_key(UPGRADE) {
+            return true;
+        }
+        let origin = parts.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        origin.is_some_and(|origin| self.is_public(origin) || self.is_host(origin, host))
+    }
+
     fn is_public(&self, origin: &str) -> bool {
         self.public.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(origin))
     }

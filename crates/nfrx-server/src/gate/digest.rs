@@ -5,17 +5,17 @@ use subtle::ConstantTimeEq as _;
 
 /// The digest of a key. Hashing both sides first keeps the length of a key from
 /// showing in the time that a comparison takes.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Digest([u8; 32]);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
     /// The digest of a key's text.
-    pub(super) fn of(key: &str) -> Self {
+    pub(crate) fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
     /// Reads 64 hexadecimal digits.
-    pub(super) fn from_hex(text: &str) -> Option<Self> {
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
         let text = text.trim().as_bytes();
         let mut bytes = [0; 32];
         if text.len() != 64 {
@@ -26,6 +26,11 @@ impl Digest {
             *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
         }
         Some(Self(bytes))
+    }
+
+    /// Writes 64 hexadecimal digits.
+    pub(crate) fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether both are digests of the same key, in constant time.
@@ -41,6 +46,7 @@ mod tests {
     #[test]
     fn a_digest_is_read_as_sha256sum_writes_it() {
         let hex = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+        assert_eq!(Digest::of("hunter2").to_hex(), hex);
         assert!(Digest::from_hex(hex).expect("64 digits").same(&Digest::of("hunter2")));
         assert!(Digest::from_hex(&hex.to_uppercase()).expect("64 digits").same(&Digest::of("hunter2")));
         assert!(Digest::from_hex("f52f").is_none() && Digest::from_hex(&"g".repeat(64)).is_none());

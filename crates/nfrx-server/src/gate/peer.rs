@@ -32,6 +32,9 @@ pub(crate) struct Peer {
     /// Whether `Host` is a name that no stranger's page can have in a browser here: an
     /// address, a name of the local network, or an allowed one.
     pub(crate) host_is_private: bool,
+    /// Whether the request only reads, or says that a page of our own makes it: only then
+    /// a browser's session counts. The front door finds out.
+    pub(crate) is_own_page: bool,
 }
 
 /// Which peers are proxies to be believed, and which host names are ours.
@@ -59,7 +62,8 @@ impl Proxies {
         // A proxy elsewhere that names a loopback address means its own machine, or was
         // told so by a stranger.
         let is_local = socket.is_loopback() && client.is_loopback() && !is_relayed;
-        Peer { address, client, trusted, is_relayed, is_local, host_is_private: self.is_private(host) }
+        let host_is_private = self.is_private(host);
+        Peer { address, client, trusted, is_relayed, is_local, host_is_private, is_own_page: false }
     }
 
     /// Drops what only a trusted proxy may say, so that no handler believes a stranger.

@@ -1,94 +1,66 @@
 //! The state API: one snapshot of all parts, serialised once for all who look.
 
+mod snapshot;
+mod watch;
+
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt as _};
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body::Frame;
-use http_body_util::StreamBody;
 use nfrx_runtime::DrainWatch;
-use nfrx_spi::{Body, BodyError, RequestContext, Router, Scopes, StateElement};
+use nfrx_spi::{ApiError, Body, RequestContext, Router, StateElement};
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::content;
 use crate::front::Shared;
+use crate::gate::Peer;
 use crate::host::Host;
+use snapshot::{SERVER, Snapshot};
+use watch::Watcher;
 
-/// How often watchers get a snapshot (HTTP contract §3.2).
-const EVERY: Duration = Duration::from_secs(2);
 /// How old a snapshot may be that is given again: plugins are asked at most twice a
 /// second, however many look.
 const FRESH: Duration = Duration::from_millis(500);
+/// The same for one that took long to take: at most a twentieth of the time goes into
+/// snapshots.
+const FRESH_MAX: Duration = Duration::from_secs(2);
 
 /// All parts of the state, and the snapshot taken last.
 pub(super) struct Board {
     host: Arc<Host>,
     shared: Arc<Shared>,
     elements: Vec<Box<dyn StateElement>>,
-    last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    last: Mutex<Option<Taken>>,
+    watchers: Arc<AtomicUsize>,
 }
 
-/// The state at one moment, serialised once for all who look.
-struct Snapshot {
-    parts: BTreeMap<&'static str, Bytes>,
-    whole: Bytes,
-}
-
-impl Snapshot {
-    fn new(parts: BTreeMap<&'static str, Value>) -> Self {
-        let text = |value: &Value| Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let parts: BTreeMap<_, _> = parts.iter().map(|(id, value)| (*id, text(value))).collect();
-        let whole = envelope(parts.iter());
-        Self { parts, whole }
-    }
-
-    /// The envelope as one line of JSON, with what the holder of these scopes may see.
-    fn seen_with(&self, scopes: &Scopes) -> Bytes {
-        if scopes.services.is_empty() {
-            return self.whole.clone();
-        }
-        envelope(self.parts.iter().filter(|(id, _)| **id == SERVER || scopes.allows_service(id)))
-    }
-}
-
-/// The server's own part, which every client may see.
-const SERVER: &str = "server";
-
-fn envelope<'a>(parts: impl Iterator<Item = (&'a &'static str, &'a Bytes)>) -> Bytes {
-    let mut text = b"{\"plugins\":{".to_vec();
-    for (nth, (id, part)) in parts.enumerate() {
-        if nth > 0 {
-            text.push(b',');
-        }
-        // Ids are checked at start: nothing in them needs an escape.
-        text.extend_from_slice(format!("\"{id}\":").as_bytes());
-        text.extend_from_slice(part);
-    }
-    text.extend_from_slice(b"}}");
-    text.into()
+struct Taken {
+    snapshot: Arc<Snapshot>,
+    stale_at: Instant,
 }
 
 impl Board {
     pub(super) fn new(host: Arc<Host>, shared: Arc<Shared>, elements: Vec<Box<dyn StateElement>>) -> Self {
-        Self { host, shared, elements, last: Mutex::default() }
+        Self { host, shared, elements, last: Mutex::default(), watchers: Arc::default() }
     }
 
-    /// The state, at most [`FRESH`] old.
+    /// The state, at most [`FRESH`] old, or up to [`FRESH_MAX`] where it is large.
     fn snapshot(&self) -> Arc<Snapshot> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((taken, snapshot)) = &*last
-            && taken.elapsed() < FRESH
+        let begun = Instant::now();
+        if let Some(taken) = &*last
+            && begun < taken.stale_at
         {
-            return Arc::clone(snapshot);
+            return Arc::clone(&taken.snapshot);
         }
         let mut plugins: BTreeMap<_, _> = self.elements.iter().map(|part| (part.id(), part.data())).collect();
         plugins.insert(SERVER, self.server());
-        let snapshot = Arc::new(Snapshot::new(plugins));
-        *last = Some((Instant::now(), Arc::clone(&snapshot)));
+        let snapshot = Arc::new(Snapshot::new(&plugins));
+        let keep = (begun.elapsed() * 20).clamp(FRESH, FRESH_MAX);
+        *last = Some(Taken { snapshot: Arc::clone(&snapshot), stale_at: begun + keep });
         snapshot
     }
 
@@ -106,14 +78,14 @@ impl Board {
 pub(super) fn routes(router: &mut Router, board: &Arc<Board>, host: &Arc<Host>, closing: &DrainWatch) {
     let of = Arc::clone(board);
     router.get("/api/state", move |_: Request<Body>, context: RequestContext| {
-        let mut text = of.snapshot().seen_with(&context.caller.scopes).to_vec();
+        let mut text = of.snapshot().json_for(&context.caller.scopes).to_vec();
         text.push(b'\n');
         async move { Ok(content("application/json", text)) }
     });
     let (of, ends) = (Arc::clone(board), closing.clone());
-    router.get("/api/state/stream", move |_: Request<Body>, context: RequestContext| {
-        let response = stream_response(Arc::clone(&of), context.caller.scopes, ends.clone());
-        async move { Ok(response) }
+    router.get("/api/state/stream", move |request: Request<Body>, context: RequestContext| {
+        let result = watcher(request, context).map(|watcher| watch::response(&of, watcher, ends.clone()));
+        async move { result }
     });
     let of = Arc::clone(board);
     router.get("/api/state/view/{id}.html", move |_: Request<Body>, context: RequestContext| {
@@ -129,30 +101,10 @@ pub(super) fn routes(router: &mut Router, board: &Arc<Board>, host: &Arc<Host>, 
     });
 }
 
-fn stream_response(board: Arc<Board>, scopes: Arc<Scopes>, closing: DrainWatch) -> Response<Body> {
-    let mut response =
-        content("text/event-stream", Body::stream(StreamBody::new(events(board, scopes, closing))));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
-}
-
-/// A snapshot at once (KD-28), then one every two seconds until the doors close.
-fn events(
-    board: Arc<Board>,
-    scopes: Arc<Scopes>,
-    closing: DrainWatch,
-) -> impl Stream<Item = Result<Frame<Bytes>, BodyError>> + Send {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let next = move |mut ticks: tokio::time::Interval| {
-        let (board, scopes) = (Arc::clone(&board), Arc::clone(&scopes));
-        async move {
-            ticks.tick().await;
-            let event = [b"data: ".as_slice(), &board.snapshot().seen_with(&scopes), b"\n\n"].concat();
-            Some((Ok(Frame::data(Bytes::from(event))), ticks))
-        }
-    };
-    stream::unfold(ticks, next).take_until(Box::pin(async move { closing.draining().await }))
+fn watcher(request: Request<Body>, context: RequestContext) -> Result<Watcher, ApiError> {
+    let (parts, _) = request.into_parts();
+    let peer = *parts.extensions.get::<Peer>().ok_or(ApiError::Internal)?;
+    Ok(Watcher { peer, headers: parts.headers, scopes: context.caller.scopes })
 }
 
 /// A fragment of HTML without script, or 204 for a part without a view.

@@ -8,6 +8,7 @@ mod fake;
 mod forms;
 mod keys;
 mod own_login;
+mod session;
 mod sockets;
 mod system;
 mod walk;

@@ -32,6 +32,78 @@ async fn a_watcher_gets_a_snapshot_at_once_and_one_every_two_seconds() {
     }
 }
 
+/// Reads the next event of a stream of the state.
+async fn event(body: &mut hyper::body::Incoming) -> Option<serde_json::Value> {
+    let frame = body.frame().await?.expect("no error").into_data().expect("data");
+    let json = frame.strip_prefix(b"data: ").and_then(|rest| rest.strip_suffix(b"\n\n"));
+    Some(serde_json::from_slice(json.expect("one event")).expect("JSON"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_hears_of_news_within_half_a_second_and_not_sooner() {
+    let world = World::new(ServerConfig::local());
+    let mut client = world.client(LOCAL).await;
+    let start = Instant::now();
+    let mut body = client.send(get("/api/state/stream", None)).await.expect("a head").into_body();
+    event(&mut body).await.expect("a snapshot");
+    let (mut other, wires) = (world.client(LOCAL).await, world.wires.clone());
+    let slow = crate::world::spawn(async move { other.ask(get("/api/fake/v1/slow", None)).await });
+    wires.held(1).await;
+    let news = event(&mut body).await.expect("news");
+    assert_eq!(news["plugins"]["server"]["drainable_inflight"], 1);
+    // Seen to fail: with every look told, and with the heartbeat alone.
+    assert_eq!(start.elapsed(), Duration::from_millis(500));
+    wires.go.notify_one();
+    slow.await.expect("no panic").expect("an answer");
+    let news = event(&mut body).await.expect("news");
+    assert_eq!(
+        (&news["plugins"]["server"]["drainable_inflight"], start.elapsed().as_millis()),
+        (&json!(0), 1000)
+    );
+    event(&mut body).await.expect("a sign of life");
+    assert_eq!(start.elapsed().as_millis(), 3000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_watcher_too_many_is_told_to_come_back() {
+    let world = World::new(ServerConfig::local());
+    let mut watching = Vec::new();
+    for _ in 0..64 {
+        let mut client = world.client(LOCAL).await;
+        let mut body = client.send(get("/api/state/stream", None)).await.expect("a head").into_body();
+        event(&mut body).await.expect("a snapshot");
+        watching.push((client, body));
+    }
+    let refused = world.ask(LOCAL, get("/api/state/stream", None)).await;
+    assert_eq!(
+        (refused.status().as_u16(), refused.text().as_str()),
+        (503, r#"{"error":"too_many_watchers"}"#)
+    );
+    assert_eq!(header(&refused, "retry-after"), "10");
+    let metrics = world.ask(LOCAL, get("/metrics", None)).await.text();
+    assert!(metrics.contains("nfrx_server_refused_total{reason=\"watchers\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("nfrx_server_state_watchers 64\n"), "{metrics}");
+    drop(watching.pop());
+    let room = async {
+        while world.client(LOCAL).await.send(get("/api/state/stream", None)).await.expect("a head").status()
+            != 200
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Seen to fail: without the place's drop.
+    tokio::time::timeout(Duration::from_secs(60), room).await.expect("who leaves makes room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn options_are_shown_and_nothing_of_a_secret_is() {
+    let world = World::new(ServerConfig::local());
+    let groups = world.ask(LOCAL, get("/api/state/options", None)).await;
+    assert_eq!((&groups.json()[0]["id"], &groups.json()[1]["id"]), (&json!("server"), &json!("fake")));
+    assert_eq!(groups.json()[1]["options"], json!({ "size": "7", "pin": "********" }));
+    assert_eq!(groups.json()[1]["args"][0]["ID"], "size");
+}
+
 #[tokio::test(start_paused = true)]
 async fn state_descriptors_views_and_roots_keep_the_contracts_shapes() {
     let world = World::new(ServerConfig::local());
@@ -85,9 +157,13 @@ async fn metrics_are_for_private_peers_and_key_holders() {
 #[tokio::test(start_paused = true)]
 async fn the_page_is_code_without_data_under_a_strict_policy() {
     let world = World::new(with_keys());
-    for (path, kind) in
-        [("/state", "text/html"), ("/assets/state.js", "text/javascript"), ("/assets/state.css", "text/css")]
-    {
+    let pages = [
+        ("/state", "text/html"),
+        ("/assets/state.js", "text/javascript"),
+        ("/assets/state.css", "text/css"),
+        ("/assets/icon.svg", "image/svg+xml"),
+    ];
+    for (path, kind) in pages {
         let answer = world.ask(REMOTE, get(path, None)).await;
         assert!(answer.status() == 200 && header(&answer, "content-type").starts_with(kind), "{path}");
         let policy = header(&answer, "content-security-policy");

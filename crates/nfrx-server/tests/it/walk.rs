@@ -16,6 +16,9 @@ const OWN: &[(&str, &str, Access)] = &[
     ("GET", "/readyz", Access::Open),
     ("GET", "/state", Access::Open),
     ("GET", "/assets/state.js", Access::Open),
+    ("GET", "/api/state/session", Access::Open),
+    ("POST", "/api/state/session", Access::Open),
+    ("DELETE", "/api/state/session", Access::Open),
     ("GET", "/assets/state.css", Access::Open),
     ("GET", "/metrics", Access::Client),
     ("POST", "/metrics", Access::Client),
@@ -23,6 +26,7 @@ const OWN: &[(&str, &str, Access)] = &[
     ("GET", "/api/state/stream", Access::Client),
     ("GET", "/api/state/view/fake.html", Access::Client),
     ("GET", "/api/state/descriptors", Access::Client),
+    ("GET", "/api/state/options", Access::Client),
     ("GET", "/api/fake", Access::Client),
     ("GET", "/api/fake/", Access::Client),
 ];

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nfrx_agent::client::BackendClient;
+use nfrx_agent::client::{BackendClient, Connector};
 use nfrx_agent::{Agent, AgentConfig, AgentError, AgentStatus, BaseUrl, StatusBoard};
 use nfrx_asr::agent::{AsrConfig, asr_agent_specs};
 use nfrx_docling::agent::{DoclingConfig, docling_agent_specs};
 use nfrx_llm::agent::{LlmConfig, llm_agent_specs};
 use nfrx_sim::{SimConfig, SimHandle};
 use nfrx_spi::{PluginOptions, Secret};
-use nfrx_tunnel::LinkError;
+use nfrx_tunnel::{Connect, LinkError};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -40,6 +40,8 @@ pub struct AgentPlan {
     pub max_concurrency: u32,
     /// Inputs of one embeddings request that it likes at once; 0 for no wish.
     pub embedding_batch_size: u32,
+    /// Options of its kind beside, by their ids.
+    pub options: BTreeMap<String, String>,
     /// The key it shows the server.
     pub key: Option<String>,
     /// The longest silence of its backend; `None` for no limit.
@@ -69,6 +71,7 @@ impl AgentPlan {
             id: id.to_owned(),
             max_concurrency,
             embedding_batch_size: 0,
+            options: BTreeMap::new(),
             key: Some(WORKER_KEY.to_owned()),
             request_timeout: None,
             reconnect: true,
@@ -81,11 +84,17 @@ impl AgentPlan {
 
     /// Starts it; it dials at `entrance`.
     pub fn start(self, entrance: &Entrance) -> TestAgent {
-        let backend = Backend::new(self.sim, self.pipes);
+        let backend = Backend::new(self.sim.clone(), self.pipes);
         let dials = Dialer::new(entrance, self.tunnel).carrying(self.carrier);
+        let running = self.start_between(Arc::new(dials.clone()), Arc::new(backend.clone()));
+        TestAgent { running, backend, dials }
+    }
+
+    /// Starts it between a server and a backend of the test's own; of the plan's tunnel,
+    /// carrier, pipes and backend nothing counts.
+    pub fn start_between(self, server: Arc<dyn Connect>, backend: Arc<dyn Connector>) -> RunningAgent {
         let client = |base: &BaseUrl| {
-            let connector = Arc::new(backend.clone());
-            BackendClient::with_connector(base.clone(), connector, self.request_timeout).map_err(Into::into)
+            BackendClient::with_connector(base.clone(), backend, self.request_timeout).map_err(Into::into)
         };
         let config = AgentConfig {
             server_url: format!("ws://localhost/api/{}/connect", self.kind.plugin()),
@@ -98,9 +107,9 @@ impl AgentPlan {
             reconnect: self.reconnect,
         };
         let batch = [("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string())];
-        let agent = self.kind.agent(config, batch.into(), client).expect("a valid address");
-        let agent = agent.with_connect(Arc::new(dials.clone()));
-        TestAgent::run(agent, backend, dials)
+        let options = batch.into_iter().chain(self.options).collect();
+        let agent = self.kind.agent(config, options, client).expect("a valid address");
+        RunningAgent::run(agent.with_connect(server))
     }
 
     /// Starts it and waits until it is connected.
@@ -121,18 +130,17 @@ impl Kind {
         }
     }
 
-    /// An agent with the defaults of its kind; `llm` are options of language models.
+    /// An agent with these options of its kind, of which others know some not.
     fn agent(
         self,
         config: AgentConfig,
-        llm: BTreeMap<String, String>,
+        given: BTreeMap<String, String>,
         client: impl FnOnce(&BaseUrl) -> Result<BackendClient, AgentError>,
     ) -> Result<Agent, AgentError> {
-        let options = |specs| PluginOptions::new(specs, [].into());
+        let options = |specs| PluginOptions::new(specs, given);
         match self {
             Self::Llm => {
-                let llm = PluginOptions::new(llm_agent_specs(), llm);
-                let llm = LlmConfig::from_options(&llm).expect("valid options");
+                let llm = LlmConfig::from_options(&options(llm_agent_specs())).expect("valid options");
                 nfrx_llm::agent::agent_with(config, &llm, client(&llm.base)?)
             }
             Self::Asr => {
@@ -149,17 +157,15 @@ impl Kind {
 }
 
 /// A running agent. Dropping it kills it: nothing more is said, its connections end.
-pub struct TestAgent {
+pub struct RunningAgent {
     status: StatusBoard,
-    backend: Backend,
-    dials: Dialer,
     stop: oneshot::Sender<()>,
     ran: watch::Receiver<Option<Result<(), String>>>,
     _task: JoinSet<()>,
 }
 
-impl TestAgent {
-    fn run(agent: Agent, backend: Backend, dials: Dialer) -> Self {
+impl RunningAgent {
+    fn run(agent: Agent) -> Self {
         let (status, mut task) = (agent.status(), JoinSet::new());
         let ((stop, stopped), (end, ran)) = (oneshot::channel(), watch::channel(None));
         task.spawn(async move {
@@ -172,9 +178,37 @@ impl TestAgent {
             let ended: Result<(), LinkError> = agent.run(stop).await;
             end.send_replace(Some(ended.map_err(|error| error.to_string())));
         });
-        Self { status, backend, dials, stop, ran, _task: task }
+        Self { status, stop, ran, _task: task }
     }
 
+    /// Waits until it knows of itself what `reached` wants.
+    pub async fn until(&self, reached: impl FnMut(&AgentStatus) -> bool) -> AgentStatus {
+        let mut watch = self.status.watch();
+        patiently(watch.wait_for(reached)).await.expect("the board is ours").clone()
+    }
+
+    /// Waits until it has ended by itself and tells how.
+    pub async fn ended(&mut self) -> Result<(), String> {
+        let ended = patiently(self.ran.wait_for(Option::is_some)).await.expect("the agent does not panic");
+        ended.clone().expect("just seen")
+    }
+
+    /// Stops it as a signal does; [`ended`](Self::ended) waits for its end.
+    pub fn stop(&mut self) {
+        let (stop, _) = oneshot::channel();
+        // An agent that has ended by itself need not be told.
+        let _ = std::mem::replace(&mut self.stop, stop).send(());
+    }
+}
+
+/// A running agent before a simulated backend. Dropping it kills it.
+pub struct TestAgent {
+    running: RunningAgent,
+    backend: Backend,
+    dials: Dialer,
+}
+
+impl TestAgent {
     /// What its backend saw.
     pub fn sim(&self) -> &SimHandle {
         self.backend.sim()
@@ -198,8 +232,7 @@ impl TestAgent {
 
     /// Waits until it knows of itself what `reached` wants.
     pub async fn until(&self, reached: impl FnMut(&AgentStatus) -> bool) -> AgentStatus {
-        let mut watch = self.status.watch();
-        patiently(watch.wait_for(reached)).await.expect("the board is ours").clone()
+        self.running.until(reached).await
     }
 
     /// Waits until the tunnel stands.
@@ -209,15 +242,12 @@ impl TestAgent {
 
     /// Waits until it has ended by itself and tells how.
     pub async fn ended(&mut self) -> Result<(), String> {
-        let ended = patiently(self.ran.wait_for(Option::is_some)).await.expect("the agent does not panic");
-        ended.clone().expect("just seen")
+        self.running.ended().await
     }
 
     /// Stops it as a signal does and waits for its end.
     pub async fn stop(mut self) -> Result<(), String> {
-        let (stop, _) = oneshot::channel();
-        // An agent that has ended by itself need not be told.
-        let _ = std::mem::replace(&mut self.stop, stop).send(());
+        self.running.stop();
         self.ended().await
     }
 

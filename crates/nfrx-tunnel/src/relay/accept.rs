@@ -1,14 +1,16 @@
 //! An agent's upgrade request: judged, answered, handed to a task.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use nfrx_spi::{ApiError, Body, HandlerResult, RequestContext, Upgrade};
+use nfrx_spi::{ApiError, Body, Caller, HandlerResult, Io, RequestContext, Upgrade};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
 use super::{Parts, owner};
+use crate::counters::Counted;
 use crate::{SUBPROTOCOL, v1};
 
 pub(super) fn upgrade(
@@ -35,7 +37,7 @@ pub(super) fn upgrade(
         Box::pin(async move {
             match upgrade.stream().await {
                 Ok(io) if is_h2 => owner::run(shared, io, caller).await,
-                Ok(io) => v1::relay::run(shared, io, caller).await,
+                Ok(io) => old(shared, io, caller).await,
                 Err(error) => debug!(%error, "an agent left before its upgrade was done"),
             }
         }),
@@ -53,6 +55,14 @@ pub(super) fn upgrade(
         HeaderValue::from_str(&accept).map_err(|_| ApiError::Internal)?,
     );
     Ok(response)
+}
+
+/// Serves an agent that speaks what the plugin's old agents speak.
+async fn old(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller) {
+    let Some(legacy) = parts.legacy.clone() else { return v1::relay::run(parts, io, caller).await };
+    let _open = Counted::new(&parts.counters, |counters| &counters.open);
+    let reason = legacy.serve(io, caller).await;
+    parts.counters.closed(reason).inc();
 }
 
 /// The table of worker protocol §1. The login and the drain were judged before.

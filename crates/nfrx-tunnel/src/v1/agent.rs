@@ -204,10 +204,5 @@ fn next_answer(
 /// What a server's close frame means for dialing again.
 fn closed(frame: Option<(u16, String)>) -> Ended {
     let Some((code, reason)) = frame else { return Ended::Lost("the server hung up".to_owned()) };
-    let code = match code {
-        1001 => ByeCode::ServerStopping,
-        1008 => ByeCode::Refused,
-        _ => ByeCode::Unknown,
-    };
-    Ended::Bye { code, reason }
+    Ended::Bye { code: ByeCode::of_close(code), reason }
 }

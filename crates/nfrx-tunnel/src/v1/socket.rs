@@ -24,7 +24,7 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A WebSocket whose upgrade is done.
-pub(super) struct Socket {
+pub struct Socket {
     inner: WebSocketStream<Pin<Box<dyn Io>>>,
     urgent: VecDeque<Utf8Bytes>,
     unflushed: bool,
@@ -32,7 +32,8 @@ pub(super) struct Socket {
 
 /// What a peer said.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub enum Heard {
+    /// A message.
     Text(Utf8Bytes),
     /// A sign of life.
     Beat,
@@ -58,13 +59,32 @@ impl Socket {
         Self::new(io, Role::Server, MESSAGE_BYTES_MAX).await
     }
 
-    /// Says something that goes before all data: few and short.
-    pub(super) fn say(&mut self, text: String) {
+    /// The server's end of a plugin's own protocol, whose messages have at most so many bytes.
+    pub async fn of_server(io: Pin<Box<dyn Io>>, message_bytes_max: usize) -> Self {
+        Self::new(io, Role::Server, message_bytes_max).await
+    }
+
+    /// The agent's end of the same.
+    pub async fn of_agent(io: Pin<Box<dyn Io>>, message_bytes_max: usize) -> Self {
+        Self::new(io, Role::Client, message_bytes_max).await
+    }
+
+    /// Sends what was said, as far as the peer takes it, and gives the next thing that the
+    /// peer says.
+    pub fn poll_talk(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        if self.poll_send(cx, |_| None).is_ready() {
+            return Poll::Ready(Heard::Broken("the connection broke".to_owned()));
+        }
+        self.poll_hear(cx)
+    }
+
+    /// Says something that goes before all data. Nothing bounds it but who says it.
+    pub fn say(&mut self, text: String) {
         self.urgent.push_back(text.into());
     }
 
     /// How much waits in the lane of what must not wait.
-    pub(super) fn urgent_len(&self) -> usize {
+    pub fn urgent_len(&self) -> usize {
         self.urgent.len()
     }
 
@@ -138,7 +158,7 @@ impl Socket {
     }
 
     /// Closes with a code and a reason, and waits a moment for the peer to say the same.
-    pub(super) async fn close(mut self, code: u16, reason: &str) {
+    pub async fn close(mut self, code: u16, reason: &str) {
         let closing = async {
             // What is half written goes first.
             let ready = std::future::poll_fn(|cx| Pin::new(&mut self.inner).poll_ready(cx)).await;

@@ -1,20 +1,18 @@
 //! `nfrx llm`: the agent in front of a language model runtime.
 
-use nfrx_agent::AgentConfig;
-use nfrx_llm::agent::{LlmConfig, agent, llm_agent_specs};
+use nfrx_agent::{Agent, AgentConfig};
+use nfrx_llm::agent::{LlmConfig, llm_agent_specs};
 use nfrx_runtime::options::{Catalogue, Loaded};
 
 use super::CommandName;
 
 pub(super) fn catalogue() -> Catalogue {
-    let mut catalogue = Catalogue::new();
-    catalogue.add(CommandName::Llm.text(), llm_agent_specs());
-    catalogue
+    super::agent::catalogue(CommandName::Llm, llm_agent_specs())
 }
 
-pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
+pub(super) fn agent(loaded: &Loaded) -> anyhow::Result<Agent> {
     let options = loaded.group(CommandName::Llm.text());
     let config = AgentConfig::from_options(&options)?;
     let llm = LlmConfig::from_options(&options)?;
-    super::agent::run(|| Ok(agent(config, &llm)?))
+    Ok(nfrx_llm::agent::agent(config, &llm)?)
 }

@@ -25,7 +25,8 @@ pub(super) fn catalogue() -> Catalogue {
     catalogue
 }
 
-pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
+/// Runs the server, unless its settings are only to be checked.
+pub(super) fn run(loaded: &Loaded, check: bool) -> anyhow::Result<()> {
     let factories = plugins::all();
     let ids: Vec<&str> = factories.iter().map(|factory| factory.descriptor().id).collect();
     let mut config = ServerConfig::from_options(loaded, CommandName::Server.text(), &ids)?;
@@ -34,6 +35,9 @@ pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let threads = loaded.group(CommandName::Server.text()).int("threads")?;
     let threads = usize::try_from(threads).ok().filter(|count| (1..=256).contains(count));
     super::runtime(threads.context("`--threads` must be from 1 to 256")?)?.block_on(async {
+        if check {
+            return Ok(Server::check(&config, &factories)?);
+        }
         let (stop, cut) = (signals::terminate()?, signals::terminate_again()?);
         let server = Server::bind(config, factories).await?; // The port is ours, nobody is served.
         let addr = server.addr().context("the server has a port")?;

@@ -58,13 +58,16 @@ fn specs() -> Vec<ArgSpec> {
     ]
 }
 
-pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
+pub(super) fn run(loaded: &Loaded, check: bool) -> anyhow::Result<()> {
     let options = loaded.group(CommandName::Sim.text());
     let addr: SocketAddr = options
         .text("listen_addr")
         .parse()
         .context("`--listen-addr` must be an address with a port, such as 127.0.0.1:11435")?;
     let config = config(&options)?;
+    if check {
+        return Ok(());
+    }
     super::runtime(1)?.block_on(async {
         let stop = signals::terminate()?;
         let sim = Sim::bind(addr, config).await.with_context(|| format!("can't listen on {addr}"))?;

@@ -61,13 +61,16 @@ fn specs() -> Vec<ArgSpec> {
     ]
 }
 
-pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
+pub(super) fn run(loaded: &Loaded, check: bool) -> anyhow::Result<()> {
     let options = loaded.group(CommandName::Up.text());
     let port = u16::try_from(options.int("port")?).context("`--port` must be from 0 to 65535")?;
     let concurrency = u32::try_from(options.int("max_concurrency")?)
         .ok()
         .filter(|count| (1..=256).contains(count))
         .context("`--max-concurrency` must be from 1 to 256")?;
+    if check {
+        return Ok(());
+    }
     let key_file = state_dir::path()?.join("up.json");
     let keys = keys::load_or_make(&key_file)?;
     super::runtime(1)?.block_on(async {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use nfrx_spi::Secret;
 use serde_json::{Value, json};
 
+use crate::random_key::random_key;
 use crate::state_dir;
 
 /// One key for clients, one for the agent.
@@ -36,14 +37,6 @@ fn parse(text: &str) -> Option<Keys> {
     let value: Value = serde_json::from_str(text).ok()?;
     let key = |name: &str| value[name].as_str().filter(|key| key.len() >= 16).map(Secret::new);
     Some(Keys { api: key("api_key")?, client: key("client_key")? })
-}
-
-/// 256 random bits as text that needs no quoting anywhere.
-fn random_key() -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("nfrx-{hex}"))
 }
 
 #[cfg(test)]
