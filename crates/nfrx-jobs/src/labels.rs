@@ -11,9 +11,12 @@ pub(crate) fn meet(offered: &[String], wanted: &[String]) -> bool {
     wanted.iter().all(|wish| offered.iter().any(|label| meets(label, wish)))
 }
 
+/// A sign, and what it says of two numbers.
+type Comparison = (&'static str, fn(f64, f64) -> bool);
+
 fn meets(label: &str, wish: &str) -> bool {
     let (name, value) = label.split_once('=').unwrap_or((label, ""));
-    let compare: [(&str, fn(f64, f64) -> bool); 4] =
+    let compare: [Comparison; 4] =
         [(">=", |a, b| a >= b), ("<=", |a, b| a <= b), (">", |a, b| a > b), ("<", |a, b| a < b)];
     for (sign, holds) in compare {
         if let Some((wanted, bound)) = wish.split_once(sign) {
