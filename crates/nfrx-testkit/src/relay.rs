@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use crate::http::{Answer, HttpClient, get};
 use crate::pipe::{PipeControl, PipeEnd, PipeOptions, pipe};
 
-pub use agent::{AgentPlan, Kind, TestAgent};
+pub use agent::{AgentPlan, Kind, RunningAgent, TestAgent};
 pub use backend::Backend;
 pub use dialer::{Carrier, Dialer};
 pub use entrance::Entrance;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nfrx_agent::client::BackendClient;
+use nfrx_agent::client::{BackendClient, Connector};
 use nfrx_agent::{Agent, AgentConfig, AgentError, AgentStatus, BaseUrl, StatusBoard};
 use nfrx_asr::agent::{AsrConfig, asr_agent_specs};
 use nfrx_docling::agent::{DoclingConfig, docling_agent_specs};
 use nfrx_llm::agent::{LlmConfig, llm_agent_specs};
 use nfrx_sim::{SimConfig, SimHandle};
 use nfrx_spi::{PluginOptions, Secret};
-use nfrx_tunnel::LinkError;
+use nfrx_tunnel::{Connect, LinkError};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -81,17 +81,23 @@ impl AgentPlan {
 
     /// Starts it; it dials at `entrance`.
     pub fn start(self, entrance: &Entrance) -> TestAgent {
-        let backend = Backend::new(self.sim, self.pipes);
+        let backend = Backend::new(self.sim.clone(), self.pipes);
         let dials = Dialer::new(entrance, self.tunnel).carrying(self.carrier);
+        let agent = self.run(Arc::new(dials.clone()), Arc::new(backend.clone()));
+        TestAgent { agent, backend, dials }
+    }
+
+    /// Starts it with connections that somebody else makes: to the server, which must carry
+    /// what the plan says, and to the backend, which is not the plan's.
+    pub fn run(&self, server: Arc<dyn Connect>, backend: Arc<dyn Connector>) -> RunningAgent {
         let client = |base: &BaseUrl| {
-            let connector = Arc::new(backend.clone());
-            BackendClient::with_connector(base.clone(), connector, self.request_timeout).map_err(Into::into)
+            BackendClient::with_connector(base.clone(), backend, self.request_timeout).map_err(Into::into)
         };
         let config = AgentConfig {
             server_url: format!("ws://localhost/api/{}/connect", self.kind.plugin()),
-            client_key: self.key.map(Secret::new),
+            client_key: self.key.clone().map(Secret::new),
             worker_id: self.id.clone(),
-            worker_name: self.id,
+            worker_name: self.id.clone(),
             max_concurrency: self.max_concurrency,
             request_timeout: self.request_timeout,
             drain_timeout: None,
@@ -99,8 +105,7 @@ impl AgentPlan {
         };
         let batch = [("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string())];
         let agent = self.kind.agent(config, batch.into(), client).expect("a valid address");
-        let agent = agent.with_connect(Arc::new(dials.clone()));
-        TestAgent::run(agent, backend, dials)
+        RunningAgent::start(agent.with_connect(server))
     }
 
     /// Starts it and waits until it is connected.
@@ -149,17 +154,15 @@ impl Kind {
 }
 
 /// A running agent. Dropping it kills it: nothing more is said, its connections end.
-pub struct TestAgent {
+pub struct RunningAgent {
     status: StatusBoard,
-    backend: Backend,
-    dials: Dialer,
     stop: oneshot::Sender<()>,
     ran: watch::Receiver<Option<Result<(), String>>>,
     _task: JoinSet<()>,
 }
 
-impl TestAgent {
-    fn run(agent: Agent, backend: Backend, dials: Dialer) -> Self {
+impl RunningAgent {
+    fn start(agent: Agent) -> Self {
         let (status, mut task) = (agent.status(), JoinSet::new());
         let ((stop, stopped), (end, ran)) = (oneshot::channel(), watch::channel(None));
         task.spawn(async move {
@@ -172,28 +175,12 @@ impl TestAgent {
             let ended: Result<(), LinkError> = agent.run(stop).await;
             end.send_replace(Some(ended.map_err(|error| error.to_string())));
         });
-        Self { status, backend, dials, stop, ran, _task: task }
+        Self { status, stop, ran, _task: task }
     }
 
-    /// What its backend saw.
-    pub fn sim(&self) -> &SimHandle {
-        self.backend.sim()
-    }
-
-    /// Its backend.
-    pub fn backend(&self) -> &Backend {
-        &self.backend
-    }
-
-    /// The connections it made to the server, in their order; the server is at the right
-    /// end. As long as there is one only, the first tunnel stands.
-    pub fn tunnels(&self) -> Vec<PipeControl> {
-        self.dials.made()
-    }
-
-    /// The connection made last.
-    pub fn tunnel(&self) -> PipeControl {
-        self.tunnels().pop().expect("the agent has dialed")
+    /// What it knows of itself now.
+    pub fn status(&self) -> AgentStatus {
+        self.status.watch().borrow().clone()
     }
 
     /// Waits until it knows of itself what `reached` wants.
@@ -219,6 +206,56 @@ impl TestAgent {
         // An agent that has ended by itself need not be told.
         let _ = std::mem::replace(&mut self.stop, stop).send(());
         self.ended().await
+    }
+}
+
+/// A running agent on pipes, with its backend. Dropping it kills it.
+pub struct TestAgent {
+    agent: RunningAgent,
+    backend: Backend,
+    dials: Dialer,
+}
+
+impl TestAgent {
+    /// What its backend saw.
+    pub fn sim(&self) -> &SimHandle {
+        self.backend.sim()
+    }
+
+    /// Its backend.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The connections it made to the server, in their order; the server is at the right
+    /// end. As long as there is one only, the first tunnel stands.
+    pub fn tunnels(&self) -> Vec<PipeControl> {
+        self.dials.made()
+    }
+
+    /// The connection made last.
+    pub fn tunnel(&self) -> PipeControl {
+        self.tunnels().pop().expect("the agent has dialed")
+    }
+
+    /// Waits until it knows of itself what `reached` wants.
+    pub async fn until(&self, reached: impl FnMut(&AgentStatus) -> bool) -> AgentStatus {
+        self.agent.until(reached).await
+    }
+
+    /// Waits until the tunnel stands.
+    pub async fn connected(&self) {
+        self.agent.connected().await;
+    }
+
+    /// Waits until it has ended by itself and tells how.
+    pub async fn ended(&mut self) -> Result<(), String> {
+        self.agent.ended().await
+    }
+
+    /// Stops it as a signal does and waits for its end.
+    pub async fn stop(self) -> Result<(), String> {
+        self.agent.stop().await
     }
 
     /// Kills it.

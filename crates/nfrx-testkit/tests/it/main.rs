@@ -10,6 +10,7 @@ mod ask;
 mod contract;
 mod form;
 mod refused;
+mod rogue;
 mod slow;
 mod sockets;
 mod takeover;
