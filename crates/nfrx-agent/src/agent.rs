@@ -170,13 +170,16 @@ async fn start(front: Front, config: &AgentConfig, drain: &Drain, status: &Statu
         Front::Service(start) => return start(drain, status),
         Front::Backend(parts) => parts,
     };
-    let (offer, offers) = watch::channel(Offer::default());
+    let host_facts = host_facts();
+    // What is known of the host is told whatever the first probe says.
+    let nothing = Offer { agent_config: host_facts.clone(), ..Offer::default() };
+    let (offer, offers) = watch::channel(nothing);
     let prober = Prober {
         backend: parts.backend,
         interval: parts.poll_interval,
         timeout: config.request_timeout.map_or(PROBE_MAX, |limit| limit.min(PROBE_MAX)),
         max_concurrency: config.max_concurrency,
-        host_facts: host_facts(),
+        host_facts,
         offer,
         status: status.clone(),
         drain: drain.watch(),

@@ -4,6 +4,8 @@
 //! list of methods and paths, and passes it on to the server's upstream. What the relay says
 //! is believed as little as what a client says.
 
+mod client_config;
+mod doctor;
 mod endpoint;
 mod guarded;
 mod headers;
@@ -26,6 +28,8 @@ use nfrx_agent::{Agent, AgentConfig, BaseUrl, ServiceParts, StatusBoard};
 use nfrx_runtime::Drain;
 use nfrx_tunnel::DialError;
 
+pub use client_config::{CLIENTS, ClientFileError, McpClient};
+pub use doctor::{Finding, diagnose, public_addresses};
 pub use endpoint::{Endpoint, EndpointError};
 pub use options::{McpConfig, mcp_agent_specs};
 pub use servers::{ServersError, ServersFile};
@@ -36,6 +40,7 @@ use http_upstream::{HttpSettings, HttpUpstream};
 use policy::{Guard, ToolPolicy};
 use servers::{Follower, ServerEntry, Transport};
 use service::{McpService, Served};
+use stdio::{StdioSettings, StdioUpstream};
 use upstream::Upstream;
 
 /// Why an agent could not be made of its options.
@@ -57,12 +62,24 @@ pub type Clients = Arc<dyn Fn(&BaseUrl) -> Result<BackendClient, ClientError> + 
 
 /// The agent that fronts the servers of `mcp`.
 pub fn agent(config: AgentConfig, mcp: McpConfig) -> Result<Agent, AgentError> {
-    agent_with(config, mcp, Arc::new(|base| BackendClient::new(base.clone(), None)))
+    agent_with(config, mcp, clients())
+}
+
+/// Clients that speak over the network.
+pub fn clients() -> Clients {
+    Arc::new(|base| BackendClient::new(base.clone(), None))
 }
 
 /// The same with clients of the caller's, as tests have it.
 pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> Result<Agent, AgentError> {
-    let maker = Maker { head_max: config.request_timeout, allow_streaming: mcp.allow_streaming, clients };
+    let children = Drain::new();
+    let maker = Maker {
+        head_max: config.request_timeout,
+        allow_streaming: mcp.allow_streaming,
+        clients,
+        stdio: mcp.stdio.clone(),
+        children: children.clone(),
+    };
     let (servers, follower, replicas) = match mcp.servers_file.clone() {
         None => {
             let served = maker.serve(&only_entry(&config, mcp)).map_err(AgentError::Backend)?;
@@ -83,6 +100,10 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
     let start = move |drain: &Drain, status: &StatusBoard| {
         let (service, offers) = McpService::new(drain.watch(), status.clone(), max_concurrency);
         service.set_servers(servers);
+        drain.spawn("mcp children", async move {
+            let _children = CutOnDrop(children);
+            std::future::pending().await
+        });
         drain.spawn("mcp probe", service.clone().probe());
         if let Some(follower) = follower {
             drain.spawn("mcp servers file", follower.run(service.clone()));
@@ -95,10 +116,14 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
 
 /// The server that the options name, under the agent's own id.
 fn only_entry(config: &AgentConfig, mcp: McpConfig) -> ServerEntry {
+    let transport = match mcp.command {
+        Some(command) => Transport::Stdio(command),
+        None => Transport::Http { endpoint: mcp.endpoint, headers: Vec::new() },
+    };
     ServerEntry {
         name: config.worker_name.clone(),
         id: config.worker_id.clone(),
-        transport: Transport::Http { endpoint: mcp.endpoint, headers: Vec::new() },
+        transport,
         policy: ToolPolicy::default(),
         auth_token: mcp.auth_token,
         replicas: mcp.replicas,
@@ -112,6 +137,18 @@ struct Maker {
     head_max: Option<Duration>,
     allow_streaming: bool,
     clients: Clients,
+    stdio: StdioSettings,
+    /// Whose tasks the processes of servers are.
+    children: Drain,
+}
+
+/// Ends the processes of servers with the agent's own tasks.
+struct CutOnDrop(Drain);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.cut();
+    }
 }
 
 impl Maker {
@@ -141,10 +178,12 @@ impl Maker {
                 };
                 Ok(Arc::new(HttpUpstream::new(client, endpoint.clone(), settings)))
             }
-            Transport::Stdio(command) => Err(format!(
-                "this agent can't start `{}` yet: run it behind an address and give its `url`, or set `disabled`",
-                command.command
-            )),
+            Transport::Stdio(command) if cfg!(unix) => {
+                Ok(Arc::new(StdioUpstream::new(&entry.name, command.clone(), &self.stdio, &self.children)))
+            }
+            Transport::Stdio(command) => {
+                Err(format!("`{}` can be started on Unix systems only", command.command))
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 mod action;
 mod body;
 mod cors;
+mod dialect;
 mod head;
 mod in_flight;
 mod origin;
@@ -97,8 +98,8 @@ struct Incoming<B> {
 /// Why a request does not reach a handler.
 enum Refusal {
     Error(ApiError, Dialect),
-    /// 405 in the form of the HTTP contract §1.2: no body, one `Allow` line a method.
-    Method(Vec<Method>),
+    /// 405: one `Allow` line a method, and no body where the HTTP contract §1.2 has none.
+    Method(Vec<Method>, Dialect),
 }
 
 /// A caller that showed a credential which the gate does not know; the plugin may.
@@ -185,7 +186,7 @@ impl Front {
                 debug!(request_id = %incoming.id, %error, "refused");
                 error.response(dialect)
             }
-            Refusal::Method(methods) => method_not_allowed(&methods),
+            Refusal::Method(methods, dialect) => method_not_allowed(&methods, dialect),
         };
         (response, None)
     }
@@ -194,33 +195,34 @@ impl Front {
     fn admit<B: http_body::Body>(&self, incoming: &mut Incoming<B>) -> Result<Admitted<'_>, Refusal> {
         let shared = &*self.shared;
         let parts = &mut incoming.parts;
-        let plain = |error| Refusal::Error(error, Dialect::Contract);
-        head::check(parts, &shared.limits).map_err(plain)?;
-        let host = head::host(parts).map_err(plain)?;
+        let found = self.table.find(&parts.method, parts.uri.path());
+        let dialect = dialect::of(&found, &parts.headers);
+        let refuse = |error| Refusal::Error(error, dialect);
+        head::check(parts, &shared.limits).map_err(refuse)?;
+        let host = head::host(parts).map_err(refuse)?;
         let mut peer = shared.proxies.peer(incoming.address, &parts.headers, &host);
         peer.is_own_page = shared.origins.is_own_page(parts, &host);
-        let found = self.table.find(&parts.method, parts.uri.path());
         let own_pages_only = matches!(&found, Found::Route(route, _) if route.own_pages_only);
         shared.origins.check(parts, &host, own_pages_only.then_some(&peer)).map_err(|error| {
             shared.telemetry.refuse(Bound::Origin);
-            plain(error)
+            refuse(error)
         })?;
         let (route, params) = match found {
             Found::Route(route, params) => (route, params),
             Found::OtherMethod(methods, guard) => {
-                self.guard(guard, &peer, parts)?;
+                self.guard(guard, &peer, parts).map_err(refuse)?;
                 let known = head::is_known(&parts.method);
-                return Err(Refusal::Method(methods.into_iter().filter(|_| known).cloned().collect()));
+                let methods = methods.into_iter().filter(|_| known).cloned().collect();
+                return Err(Refusal::Method(methods, dialect));
             }
             Found::Nothing(guard) => {
-                self.guard(guard, &peer, parts)?;
+                self.guard(guard, &peer, parts).map_err(refuse)?;
                 if !head::is_known(&parts.method) {
-                    return Err(Refusal::Method(Vec::new()));
+                    return Err(Refusal::Method(Vec::new(), dialect));
                 }
-                return Err(plain(ApiError::NotFound));
+                return Err(refuse(ApiError::NotFound));
             }
         };
-        let refuse = |error| Refusal::Error(error, route.dialect);
         if route.drains && shared.drain.is_draining() {
             return Err(refuse(ApiError::Draining));
         }
@@ -235,7 +237,13 @@ impl Front {
                 parts.extensions.insert(login);
                 caller
             }
-            access => shared.gate.judge(access, route.plugin, &peer, &parts.headers).map_err(refuse)?,
+            access => {
+                // An agent reads a refused login as JSON, though all else on its route is text
+                // (KD-43).
+                let dialect = if access == Access::Worker { Dialect::Contract } else { dialect };
+                let judged = shared.gate.judge(access, route.plugin, &peer, &parts.headers);
+                judged.map_err(|error| Refusal::Error(error, dialect))?
+            }
         };
         let announced = incoming.body.size_hint().lower();
         if announced > route.body_bytes_max {
@@ -243,7 +251,7 @@ impl Front {
         }
         shared.proxies.launder(&peer, &mut parts.headers);
         parts.extensions.insert(peer);
-        let context = RequestContext { id: incoming.id.clone(), caller, dialect: route.dialect, params };
+        let context = RequestContext { id: incoming.id.clone(), caller, dialect, params };
         let counted = route.drains.then(|| shared.in_flight.count());
         Ok(Admitted { route, context, counted })
     }
@@ -255,13 +263,12 @@ impl Front {
         guard: Option<&nfrx_spi::Guard>,
         peer: &Peer,
         parts: &request::Parts,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         let Some(guard) = guard else { return Ok(()) };
-        let refuse = |error| Refusal::Error(error, guard.dialect);
         if self.shared.drain.is_draining() {
-            return Err(refuse(ApiError::Draining));
+            return Err(ApiError::Draining);
         }
-        self.shared.gate.judge(guard.access, "", peer, &parts.headers).map(drop).map_err(refuse)
+        self.shared.gate.judge(guard.access, "", peer, &parts.headers).map(drop)
     }
 
     async fn handle<B>(
@@ -275,6 +282,7 @@ impl Front {
     {
         let Admitted { route, context, counted } = admitted;
         let action = Action::of(route, &incoming.parts, &context);
+        let dialect = context.dialect;
         let suspect = incoming.parts.extensions.get::<Suspect>().copied();
         let fault = Fault::default();
         let body = if incoming.body.is_end_stream() {
@@ -309,7 +317,7 @@ impl Front {
         let response = result.unwrap_or_else(|error| {
             self.count(&error);
             debug!(request_id = %incoming.id, %error, "failed");
-            error.response(route.dialect)
+            error.response(dialect)
         });
         if let Some(action) = action {
             action.note(response.status());
@@ -332,9 +340,12 @@ impl Front {
     }
 }
 
-fn method_not_allowed(methods: &[Method]) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+fn method_not_allowed(methods: &[Method], dialect: Dialect) -> Response<Body> {
+    let mut response = ApiError::MethodNotAllowed.response(dialect);
+    if dialect != Dialect::OpenAi {
+        response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    }
     for method in methods {
         if let Ok(value) = HeaderValue::from_str(method.as_str()) {
             response.headers_mut().append(header::ALLOW, value);

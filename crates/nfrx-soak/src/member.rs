@@ -60,13 +60,14 @@ impl Member {
     /// Starts it.
     pub(crate) fn start(&mut self) {
         let server = Arc::clone(&self.server) as Arc<dyn Connect>;
-        self.agent = Some(self.plan.run(server, Arc::clone(&self.backend) as Arc<dyn Connector>));
+        let backend = Arc::clone(&self.backend) as Arc<dyn Connector>;
+        self.agent = Some(self.plan.clone().start_between(server, backend));
     }
 
     /// Waits until its tunnel stands.
     pub(crate) async fn connected(&self) {
         if let Some(agent) = &self.agent {
-            agent.connected().await;
+            agent.until(|status| status.connected_to_server).await;
         }
     }
 
@@ -98,9 +99,10 @@ impl Member {
 
     /// Stops it as a signal does, and waits for its end.
     pub(crate) async fn stop(&mut self) {
-        if let Some(agent) = self.agent.take() {
+        if let Some(mut agent) = self.agent.take() {
+            agent.stop();
             // An agent whose connection just broke ends with that error.
-            let _ = agent.stop().await;
+            let _ = agent.ended().await;
         }
         self.server.tasks.none().await;
         self.backend.tasks.none().await;

@@ -32,6 +32,9 @@ pub enum ApiError {
     /// 404: no connected worker offers this model (`GET models/{id}`).
     #[error("no connected worker offers this model")]
     ModelNotFound,
+    /// 405: the path is there, for other methods.
+    #[error("this path takes other methods: see `Allow`")]
+    MethodNotAllowed,
     /// 408: the client took too long to send its request.
     #[error("the request did not arrive in time")]
     RequestTimeout,
@@ -103,6 +106,7 @@ impl ApiError {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound | Self::NoWorker | Self::ModelNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
@@ -124,6 +128,7 @@ impl ApiError {
             Self::NotFound => "not_found",
             Self::NoWorker => "no_worker",
             Self::ModelNotFound => "model_not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::TooLarge { .. } => "too_large",
             Self::UriTooLong { .. } => "uri_too_long",
@@ -154,11 +159,11 @@ impl ApiError {
     pub fn response(&self, dialect: Dialect) -> Response<Body> {
         let mut response = match dialect {
             Dialect::Contract if self.is_text_in_contract() => text(self.text()),
-            Dialect::Contract | Dialect::Json => json(serde_json::json!({ "error": self.code() })),
+            Dialect::Contract | Dialect::Json => json(self.code_object(dialect)),
             Dialect::Text => text(self.text()),
-            Dialect::OpenAi => json(self.open_ai()),
+            Dialect::OpenAi => json(self.open_ai().to_string()),
             Dialect::JsonRpc => match self.rpc_code() {
-                Some(code) => json(self.json_rpc(code)),
+                Some(code) => json(self.json_rpc(code).to_string()),
                 None => text(self.text()),
             },
         };
@@ -172,6 +177,13 @@ impl ApiError {
             headers.insert(header::WWW_AUTHENTICATE, challenge(hint));
         }
         response
+    }
+
+    /// The bare code in an object. In the contract one alone ends its line (HTTP contract
+    /// §4.5).
+    fn code_object(&self, dialect: Dialect) -> String {
+        let ends_line = dialect == Dialect::Contract && *self == Self::ModelNotFound;
+        format!("{{\"error\":\"{}\"}}{}", self.code(), if ends_line { "\n" } else { "" })
     }
 
     /// The error as OpenAI's SDKs read it, also for an SSE event.
@@ -206,7 +218,7 @@ impl ApiError {
             Self::TooManyLogins { .. } | Self::WorkerBusy { .. } => "LIMIT_EXCEEDED",
             Self::Internal => "MCP_INTERNAL",
             Self::UpstreamError => "MCP_UPSTREAM_ERROR",
-            Self::Unauthorized(_) | Self::NotFound | Self::Draining => return None,
+            Self::Unauthorized(_) | Self::NotFound | Self::MethodNotAllowed | Self::Draining => return None,
         })
     }
 
@@ -248,8 +260,8 @@ fn text(message: &str) -> Response<Body> {
     response
 }
 
-fn json(value: serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(value.to_string()));
+fn json(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -279,6 +291,7 @@ mod tests {
         check(&ApiError::BadRequest("bad request".into()), Dialect::Contract, 400, "bad request\n");
         check(&ApiError::NoWorker, Dialect::Contract, 404, "no worker\n");
         check(&ApiError::NoWorker, Dialect::Json, 404, r#"{"error":"no_worker"}"#);
+        check(&ApiError::ModelNotFound, Dialect::Contract, 404, "{\"error\":\"model_not_found\"}\n");
         check(&ApiError::Draining, Dialect::Contract, 503, r#"{"error":"draining"}"#);
         check(&ApiError::TooLarge { bytes_max: 9 }, Dialect::Contract, 413, r#"{"error":"too_large"}"#);
     }

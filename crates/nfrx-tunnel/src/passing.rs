@@ -93,9 +93,9 @@ pub fn strip_answer_headers(headers: &mut HeaderMap) {
 /// Says of a stream of events that it must not be stored, nor be gathered by a proxy in
 /// front of the relay. Other answers stay as they are.
 pub fn mark_event_stream(headers: &mut HeaderMap) {
-    let is_stream =
-        headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    if is_stream {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    if kind.trim().eq_ignore_ascii_case("text/event-stream") {
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }

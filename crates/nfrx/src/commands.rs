@@ -123,6 +123,7 @@ impl CommandName {
                     .action(ArgAction::SetTrue)
                     .help("Tells the plugins and their options"),
             ),
+            Self::Mcp => mcp::with_actions(command),
             Self::Keys => keys::with_subcommands(command),
             Self::Options => options::with_arguments(command),
             _ => command,
@@ -146,7 +147,10 @@ pub(crate) fn run(invocation: Invocation) -> anyhow::Result<()> {
         CommandName::Llm => agent::run(check, || llm::agent(&loaded)),
         CommandName::Asr => agent::run(check, || asr::agent(&loaded)),
         CommandName::Docling => agent::run(check, || docling::agent(&loaded)),
-        CommandName::Mcp => agent::run(check, || mcp::agent(&loaded)),
+        CommandName::Mcp => match mcp::action(&invocation.flags) {
+            None => agent::run(check, || mcp::agent(&loaded)),
+            Some(action) => return mcp::act(action, &loaded, &invocation.flags),
+        },
         CommandName::Sim => sim::run(&loaded, check),
         CommandName::Keys | CommandName::Options => Ok(()),
     }?;

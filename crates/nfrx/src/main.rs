@@ -12,6 +12,11 @@ use std::process::ExitCode;
 const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {
+    // A word for the agent alone, in front of a command that is not to be read as ours.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|word| word == nfrx_mcp::agent::stdio::SUPERVISE) {
+        return outcome(nfrx_mcp::agent::stdio::supervise(args).map_err(Into::into));
+    }
     let invocation = match cli::parse(std::env::args()) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -20,7 +25,11 @@ fn main() -> ExitCode {
             return if error.use_stderr() { USAGE_ERROR.into() } else { ExitCode::SUCCESS };
         }
     };
-    match commands::run(invocation) {
+    outcome(commands::run(invocation))
+}
+
+fn outcome(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("nfrx: {error:#}");

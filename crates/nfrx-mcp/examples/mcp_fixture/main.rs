@@ -3,7 +3,8 @@
 //!
 //! `mcp_fixture http 127.0.0.1:0` serves Streamable HTTP at `/mcp` and prints
 //! `ready http://ADDR/mcp`; it lives as long as its standard input. `mcp_fixture stdio`
-//! speaks over its standard streams.
+//! speaks over its standard streams. `mcp_fixture mcp-child COMMAND...` watches over a command
+//! as `nfrx` does for its agent.
 
 #![allow(deprecated, reason = "what the newest revision calls old is what most servers speak")]
 #![allow(clippy::print_stdout, reason = "the line by which a test learns the address")]
@@ -29,8 +30,15 @@ use tokio::task::JoinSet;
 
 use server::Fixture;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|word| word == nfrx_mcp::agent::stdio::SUPERVISE) {
+        return Ok(nfrx_mcp::agent::stdio::supervise(args)?);
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     match (args.next().as_deref(), args.next()) {
         (Some("http"), Some(addr)) => http(&addr).await,

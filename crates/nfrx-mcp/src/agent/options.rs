@@ -3,13 +3,18 @@
 use nfrx_agent::{agent_specs, option_error};
 use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret};
 
+use super::stdio::{ServerCommand, StdioSettings, stdio_specs};
 use super::{Endpoint, ServersFile};
 
 /// What an MCP agent runs on besides the common options, checked.
 #[derive(Debug, Clone)]
 pub struct McpConfig {
-    /// The server's address, unless a file names the servers.
+    /// The server's address, unless a file names the servers, or it is started here.
     pub endpoint: Endpoint,
+    /// What is started in place of an address.
+    pub command: Option<ServerCommand>,
+    /// How servers are run that are started here.
+    pub stdio: StdioSettings,
     /// The file that names the servers.
     pub servers_file: Option<ServersFile>,
     /// Whether the server may stream its answers.
@@ -70,6 +75,7 @@ pub fn mcp_agent_specs() -> Vec<ArgSpec> {
             .from("--mcp-subpaths", "MCP_SUBPATHS", "mcp_subpaths")
             .default("false"),
     ]);
+    specs.extend(stdio_specs());
     specs
 }
 
@@ -84,6 +90,8 @@ impl McpConfig {
         let servers_file = text("mcp_servers_file");
         Ok(Self {
             endpoint,
+            command: ServerCommand::from_options(options)?,
+            stdio: StdioSettings::from_options(options)?,
             servers_file: servers_file.map(|path| ServersFile::new(path.into(), text("client_id"))),
             allow_streaming: options.flag("mcp_http_allow_streaming")?,
             auth_token: (!token.is_empty()).then(|| Secret::new(token)),

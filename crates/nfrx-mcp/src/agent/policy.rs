@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(super) use guard::Guard;
+pub(super) use judge::Members;
 
 /// Tools of one server that are known not to change anything; more are not remembered.
 const KNOWN_MAX: usize = 4096;

@@ -46,8 +46,23 @@ pub(super) enum TalkError {
     #[error("its answer is no JSON-RPC message: is it the address of an MCP server?")]
     NotMcp,
     /// It answered with an error.
-    #[error("it answered with the error `{0}`")]
-    Refused(String),
+    #[error("it answered with the error `{text}`")]
+    Refused {
+        /// The status that came with it.
+        status: StatusCode,
+        /// The beginning of its text.
+        text: String,
+    },
+}
+
+impl TalkError {
+    /// The status that it answered with, if it says more than the error itself.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status(status) | Self::Refused { status, .. } => Some(*status),
+            Self::Call(_) | Self::Timeout | Self::NotMcp => None,
+        }
+    }
 }
 
 /// A tool of a server.
@@ -110,7 +125,7 @@ impl Talk {
         let params = json!({ "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client_info() });
         let (answer, refused) = match talk.exchange("initialize", params).await {
             Ok((head, result)) => (Some((head, result)), None),
-            Err(error @ (TalkError::Refused(_) | TalkError::Status(_))) => (None, Some(error)),
+            Err(error @ (TalkError::Refused { .. } | TalkError::Status(_))) => (None, Some(error)),
             Err(error) => return Err(error),
         };
         let Some((head, result)) = answer else { return talk.discover(refused).await };
@@ -191,7 +206,9 @@ impl Talk {
             false => serde_json::from_slice(&whole(body).await?).unwrap_or_default(),
         };
         match (answer["result"].take(), answer["error"]["message"].as_str()) {
-            (Value::Null, Some(error)) => Err(TalkError::Refused(error.chars().take(200).collect())),
+            (Value::Null, Some(error)) => {
+                Err(TalkError::Refused { status: head.status, text: error.chars().take(200).collect() })
+            }
             (Value::Null, None) if !head.status.is_success() => Err(TalkError::Status(head.status)),
             (Value::Null, None) => Err(TalkError::NotMcp),
             (result, _) => Ok((head.headers, result)),

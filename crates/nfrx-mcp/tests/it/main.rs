@@ -2,9 +2,10 @@
 //! private server behind each that does what a test tells it.
 //!
 //! Pipes and a paused clock: times are exact, and a run is like the one before. Only what
-//! needs other programs stands on real ports (`node`).
+//! needs other programs stands on real ports (`node`), or starts them (`stdio`).
 
 mod away;
+mod doctor;
 mod fake;
 mod keep_alive;
 mod leaving;
@@ -15,6 +16,8 @@ mod old;
 mod rig;
 mod servers;
 mod stand;
+#[cfg(unix)]
+mod stdio;
 mod transparent;
 
 #[tokio::test(start_paused = true)]

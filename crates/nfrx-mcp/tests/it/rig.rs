@@ -85,7 +85,8 @@ impl Plan {
         values.extend(self.options);
         let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
         let config = AgentConfig::from_options(&options).expect("tests write valid options");
-        let mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        let mut mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        mcp.stdio.supervisor = crate::stand::supervisor();
         let fake = fake.clone();
         let clients =
             move |base: &BaseUrl| BackendClient::with_connector(base.clone(), Arc::new(fake.clone()), None);

@@ -1,10 +1,12 @@
 //! The same relay on real ports, before the fixture as a process of its own: for clients that
 //! are programs. Never with a paused clock.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use nfrx_agent::AgentConfig;
+use nfrx_mcp::agent::stdio::{SUPERVISE, Supervisor};
 use nfrx_mcp::agent::{McpConfig, agent, mcp_agent_specs};
 use nfrx_spi::PluginOptions;
 use nfrx_testkit::relay::{Relay, WORKER_KEY, patiently};
@@ -51,35 +53,45 @@ impl Backend {
 }
 
 /// The example's program, beside the folder of this one.
-fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     let own = std::env::current_exe().expect("it runs");
     let profile = own.parent().and_then(|deps| deps.parent()).expect("tests lie in deps");
     profile.join("examples").join(format!("mcp_fixture{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// A relay on a port and an agent that dialed it, open to everybody.
+/// What watches over the processes that an agent starts: this program can't.
+pub(crate) fn supervisor() -> Supervisor {
+    Supervisor { program: fixture(), args: vec![SUPERVISE.into()] }
+}
+
+/// A relay on a port and an agent that dialed it.
 pub(crate) struct Stand {
-    url: String,
+    addr: SocketAddr,
     _relay: Relay,
     _agent: JoinSet<()>,
     _stop: oneshot::Sender<()>,
 }
 
 impl Stand {
-    /// With an agent before the server at `backend`.
+    /// Open to everybody, with an agent before the server at `backend`.
     pub(crate) async fn before(backend: &str) -> Self {
-        let relay = Relay::bind_with(config(&[("public", "true")]), plugins()).await;
+        Self::with(&[("public", "true")], backend).await
+    }
+
+    /// The same with an agent that starts this command and speaks to it over stdio.
+    pub(crate) async fn over(command: &str) -> Self {
+        Self::of(&[("public", "true")], "http://127.0.0.1:9", &[("mcp_stdio_command", command)]).await
+    }
+
+    /// The same with these options of the plugin.
+    pub(crate) async fn with(plugin: &[(&str, &str)], backend: &str) -> Self {
+        Self::of(plugin, backend, &[]).await
+    }
+
+    async fn of(plugin: &[(&str, &str)], backend: &str, more: &[(&str, &str)]) -> Self {
+        let relay = Relay::bind_with(config(plugin), plugins()).await;
         let addr = relay.addr().expect("it is bound");
-        let values = [
-            ("server_url", format!("ws://{addr}/api/mcp/connect")),
-            ("client_key", WORKER_KEY.to_owned()),
-            ("client_id", "clock".to_owned()),
-            ("provider_url", backend.to_owned()),
-        ];
-        let values = values.map(|(id, value)| (id.to_owned(), value));
-        let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
-        let settings = AgentConfig::from_options(&options).expect("tests write valid options");
-        let mcp = McpConfig::from_options(&options).expect("tests write valid options");
+        let (settings, mcp) = settings(addr, backend, more);
         let agent = agent(settings, mcp).expect("a valid address");
         let (mut status, mut task) = (agent.status().watch(), JoinSet::new());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -87,15 +99,38 @@ impl Stand {
             // How it ended is what its clients see.
             let _ = agent.run(async { drop(stopped.await) }).await;
         });
-        let joined = status.wait_for(|status| status.connected_to_server && status.connected_to_backend);
+        let joined = status.wait_for(|status| status.connected_to_server);
         drop(patiently(joined).await.expect("the board is ours"));
-        Self { url: format!("http://{addr}{CLOCK}"), _relay: relay, _agent: task, _stop: stop }
+        Self { addr, _relay: relay, _agent: task, _stop: stop }
+    }
+
+    /// Where the relay listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Where the server is reached through the relay.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}{CLOCK}", self.addr)
     }
+}
+
+/// What an agent of the relay at `addr` is told, before the server at `backend`.
+pub(crate) fn settings(addr: SocketAddr, backend: &str, more: &[(&str, &str)]) -> (AgentConfig, McpConfig) {
+    let url = format!("ws://{addr}/api/mcp/connect");
+    let mut values = vec![
+        ("server_url", url.as_str()),
+        ("client_key", WORKER_KEY),
+        ("client_id", "clock"),
+        ("provider_url", backend),
+    ];
+    values.extend(more);
+    let values = values.into_iter().map(|(id, value)| (id.to_owned(), value.to_owned()));
+    let options = PluginOptions::new(mcp_agent_specs(), values.collect());
+    let settings = AgentConfig::from_options(&options).expect("tests write valid options");
+    let mut mcp = McpConfig::from_options(&options).expect("tests write valid options");
+    mcp.stdio.supervisor = supervisor();
+    (settings, mcp)
 }
 
 /// The path that `cargo xtask test` found for this.

@@ -75,7 +75,12 @@ impl Pool {
         } else if state.worker_count() >= self.inner.config.workers_max {
             return Err(JoinRefused::Full { workers_max: self.inner.config.workers_max });
         }
-        let Newcomer { registration, tunnel, caller, .. } = newcomer;
+        let Newcomer { mut registration, tunnel, caller, .. } = newcomer;
+        if cut(&registration.worker_id).is_empty() && cut(&registration.worker_name).is_empty() {
+            // Worker protocol §3.1: who says nothing of itself is called by its address, which
+            // means more to a person than an id that we have made up.
+            registration.worker_name = caller.ip().to_string();
+        }
         let facts = facts(&registration, connected_at, caller.key);
         let worker = state.join(labels, registration.max_concurrency, now, |key| {
             Arc::new(Worker::new(key, id, registration, tunnel, facts))

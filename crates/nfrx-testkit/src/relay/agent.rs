@@ -40,6 +40,8 @@ pub struct AgentPlan {
     pub max_concurrency: u32,
     /// Inputs of one embeddings request that it likes at once; 0 for no wish.
     pub embedding_batch_size: u32,
+    /// Options of its kind beside, by their ids.
+    pub options: BTreeMap<String, String>,
     /// The key it shows the server.
     pub key: Option<String>,
     /// The longest silence of its backend; `None` for no limit.
@@ -69,6 +71,7 @@ impl AgentPlan {
             id: id.to_owned(),
             max_concurrency,
             embedding_batch_size: 0,
+            options: BTreeMap::new(),
             key: Some(WORKER_KEY.to_owned()),
             request_timeout: None,
             reconnect: true,
@@ -83,29 +86,30 @@ impl AgentPlan {
     pub fn start(self, entrance: &Entrance) -> TestAgent {
         let backend = Backend::new(self.sim.clone(), self.pipes);
         let dials = Dialer::new(entrance, self.tunnel).carrying(self.carrier);
-        let agent = self.run(Arc::new(dials.clone()), Arc::new(backend.clone()));
-        TestAgent { agent, backend, dials }
+        let running = self.start_between(Arc::new(dials.clone()), Arc::new(backend.clone()));
+        TestAgent { running, backend, dials }
     }
 
-    /// Starts it with connections that somebody else makes: to the server, which must carry
-    /// what the plan says, and to the backend, which is not the plan's.
-    pub fn run(&self, server: Arc<dyn Connect>, backend: Arc<dyn Connector>) -> RunningAgent {
+    /// Starts it between a server and a backend of the test's own; of the plan's tunnel,
+    /// carrier, pipes and backend nothing counts.
+    pub fn start_between(self, server: Arc<dyn Connect>, backend: Arc<dyn Connector>) -> RunningAgent {
         let client = |base: &BaseUrl| {
             BackendClient::with_connector(base.clone(), backend, self.request_timeout).map_err(Into::into)
         };
         let config = AgentConfig {
             server_url: format!("ws://localhost/api/{}/connect", self.kind.plugin()),
-            client_key: self.key.clone().map(Secret::new),
+            client_key: self.key.map(Secret::new),
             worker_id: self.id.clone(),
-            worker_name: self.id.clone(),
+            worker_name: self.id,
             max_concurrency: self.max_concurrency,
             request_timeout: self.request_timeout,
             drain_timeout: None,
             reconnect: self.reconnect,
         };
         let batch = [("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string())];
-        let agent = self.kind.agent(config, batch.into(), client).expect("a valid address");
-        RunningAgent::start(agent.with_connect(server))
+        let options = batch.into_iter().chain(self.options).collect();
+        let agent = self.kind.agent(config, options, client).expect("a valid address");
+        RunningAgent::run(agent.with_connect(server))
     }
 
     /// Starts it and waits until it is connected.
@@ -126,18 +130,17 @@ impl Kind {
         }
     }
 
-    /// An agent with the defaults of its kind; `llm` are options of language models.
+    /// An agent with these options of its kind, of which others know some not.
     fn agent(
         self,
         config: AgentConfig,
-        llm: BTreeMap<String, String>,
+        given: BTreeMap<String, String>,
         client: impl FnOnce(&BaseUrl) -> Result<BackendClient, AgentError>,
     ) -> Result<Agent, AgentError> {
-        let options = |specs| PluginOptions::new(specs, [].into());
+        let options = |specs| PluginOptions::new(specs, given);
         match self {
             Self::Llm => {
-                let llm = PluginOptions::new(llm_agent_specs(), llm);
-                let llm = LlmConfig::from_options(&llm).expect("valid options");
+                let llm = LlmConfig::from_options(&options(llm_agent_specs())).expect("valid options");
                 nfrx_llm::agent::agent_with(config, &llm, client(&llm.base)?)
             }
             Self::Asr => {
@@ -162,7 +165,7 @@ pub struct RunningAgent {
 }
 
 impl RunningAgent {
-    fn start(agent: Agent) -> Self {
+    fn run(agent: Agent) -> Self {
         let (status, mut task) = (agent.status(), JoinSet::new());
         let ((stop, stopped), (end, ran)) = (oneshot::channel(), watch::channel(None));
         task.spawn(async move {
@@ -189,29 +192,23 @@ impl RunningAgent {
         patiently(watch.wait_for(reached)).await.expect("the board is ours").clone()
     }
 
-    /// Waits until the tunnel stands.
-    pub async fn connected(&self) {
-        self.until(|status| status.connected_to_server).await;
-    }
-
     /// Waits until it has ended by itself and tells how.
     pub async fn ended(&mut self) -> Result<(), String> {
         let ended = patiently(self.ran.wait_for(Option::is_some)).await.expect("the agent does not panic");
         ended.clone().expect("just seen")
     }
 
-    /// Stops it as a signal does and waits for its end.
-    pub async fn stop(mut self) -> Result<(), String> {
+    /// Stops it as a signal does; [`ended`](Self::ended) waits for its end.
+    pub fn stop(&mut self) {
         let (stop, _) = oneshot::channel();
         // An agent that has ended by itself need not be told.
         let _ = std::mem::replace(&mut self.stop, stop).send(());
-        self.ended().await
     }
 }
 
-/// A running agent on pipes, with its backend. Dropping it kills it.
+/// A running agent before a simulated backend. Dropping it kills it.
 pub struct TestAgent {
-    agent: RunningAgent,
+    running: RunningAgent,
     backend: Backend,
     dials: Dialer,
 }
@@ -240,22 +237,23 @@ impl TestAgent {
 
     /// Waits until it knows of itself what `reached` wants.
     pub async fn until(&self, reached: impl FnMut(&AgentStatus) -> bool) -> AgentStatus {
-        self.agent.until(reached).await
+        self.running.until(reached).await
     }
 
     /// Waits until the tunnel stands.
     pub async fn connected(&self) {
-        self.agent.connected().await;
+        self.until(|status| status.connected_to_server).await;
     }
 
     /// Waits until it has ended by itself and tells how.
     pub async fn ended(&mut self) -> Result<(), String> {
-        self.agent.ended().await
+        self.running.ended().await
     }
 
     /// Stops it as a signal does and waits for its end.
-    pub async fn stop(self) -> Result<(), String> {
-        self.agent.stop().await
+    pub async fn stop(mut self) -> Result<(), String> {
+        self.running.stop();
+        self.ended().await
     }
 
     /// Kills it.

@@ -97,6 +97,10 @@ fn prepare(request: Request<Body>) -> Result<(Request<()>, Body), CallError> {
     }
     headers::strip_connection_headers(&mut parts.headers);
     parts.headers.remove(http::header::HOST);
+    // Where the length is known the agent is told, and so the backend: some take no chunks.
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        parts.headers.insert(http::header::CONTENT_LENGTH, length.into());
+    }
     parts.version = Version::HTTP_2;
     let mut address = uri::Parts::default();
     address.scheme = Some(uri::Scheme::HTTP);

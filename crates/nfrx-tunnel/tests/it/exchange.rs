@@ -36,7 +36,7 @@ async fn a_request_and_its_answer_cross_with_what_belongs_to_them() {
     names.sort();
     assert_eq!((answer.status(), names), (StatusCode::IM_A_TEAPOT, vec!["x-kept".to_owned()]));
     let body = answer.into_body().collect().await.expect("whole").to_bytes();
-    assert_eq!(body, "POST /v1/chat?a=b%20c x-kept");
+    assert_eq!(body, "POST /v1/chat?a=b%20c content-length,x-kept");
 }
 
 #[tokio::test(start_paused = true)]

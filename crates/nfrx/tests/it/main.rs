@@ -1,6 +1,7 @@
 //! The binary as its users run it: real processes, real ports, real signals.
 
 mod audit;
+mod mcp;
 mod process;
 mod python;
 mod settings;

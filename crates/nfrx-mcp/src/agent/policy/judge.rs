@@ -17,7 +17,7 @@ pub(super) struct Call {
 pub(super) struct Ambiguous;
 
 /// The members of an object in their order, doubled ones too.
-pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
+pub(in crate::agent) struct Members<'a>(pub(in crate::agent) Vec<(String, &'a RawValue)>);
 
 impl<'a> Deserialize<'a> for Members<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {

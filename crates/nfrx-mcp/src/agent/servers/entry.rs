@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::expand::expand;
 use crate::agent::Endpoint;
 use crate::agent::policy::ToolPolicy;
+use crate::agent::stdio::ServerCommand;
 use crate::offer::is_public_id;
 
 /// The whole file, as it is written.
@@ -89,20 +90,7 @@ pub(crate) enum Transport {
         headers: Vec<(HeaderName, HeaderValue)>,
     },
     /// As a child, over its standard streams.
-    Stdio(StdioCommand),
-}
-
-/// What to start: never through a shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StdioCommand {
-    /// The program.
-    pub(crate) command: String,
-    /// Its arguments.
-    pub(crate) args: Vec<String>,
-    /// Its environment, besides what every child has.
-    pub(crate) env: BTreeMap<String, Secret>,
-    /// Where it runs; the agent's own folder when there is none.
-    pub(crate) cwd: Option<PathBuf>,
+    Stdio(ServerCommand),
 }
 
 impl Written {
@@ -170,7 +158,7 @@ impl Written {
                 };
                 let command = expand(&command, env)?;
                 let child_env = self.env.iter().map(env_of).collect::<Result<_, _>>()?;
-                Ok(Transport::Stdio(StdioCommand { command, args, env: child_env, cwd: self.cwd }))
+                Ok(Transport::Stdio(ServerCommand { command, args, env: child_env, cwd: self.cwd }))
             }
         }
     }

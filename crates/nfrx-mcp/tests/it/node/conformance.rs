@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::stand::{Backend, Stand, from_xtask, output};
+use crate::stand::{Backend, Stand, fixture, from_xtask, output};
 
 /// How often each check of a scenario came out how.
 type Checks = BTreeMap<String, usize>;
@@ -54,10 +54,21 @@ fn checks(file: &PathBuf) -> Checks {
 
 /// Runs both ways at once, before a fixture each: what one triggers, another would hear.
 async fn check(revision: &str, scenarios: usize) {
-    let (fixture, other) = tokio::join!(Backend::fixture(), Backend::fixture());
-    let stand = Stand::before(other.url()).await;
+    let other = Backend::fixture().await;
+    compare(&Stand::before(other.url()).await, revision, "relayed", scenarios).await;
+}
+
+/// The same with a fixture that the agent starts and speaks to over stdio.
+async fn check_stdio(revision: &str, scenarios: usize) {
+    let stand = Stand::over(&format!("{} stdio", fixture().display())).await;
+    compare(&stand, revision, "stdio", scenarios).await;
+}
+
+async fn compare(stand: &Stand, revision: &str, way: &str, scenarios: usize) {
+    let fixture = Backend::fixture().await;
+    let (by_itself, url) = (format!("direct-{way}"), stand.url());
     let (direct, relayed) =
-        tokio::join!(judged(fixture.url(), revision, "direct"), judged(stand.url(), revision, "relayed"),);
+        tokio::join!(judged(fixture.url(), revision, &by_itself), judged(&url, revision, way));
     assert_eq!(direct.len(), scenarios, "the suite asks for so many: {:?}", direct.keys());
     let failed = |checks: &&Checks| checks.keys().any(|check| check.ends_with("\"FAILURE\""));
     assert_eq!(direct.values().find(failed), None, "the fixture passes all");
@@ -77,4 +88,14 @@ async fn the_suite_of_2025_11_25_finds_no_difference() {
 #[tokio::test]
 async fn the_suite_of_2026_07_28_finds_no_difference() {
     check("2026-07-28", 50).await;
+}
+
+#[tokio::test]
+async fn over_stdio_the_suite_of_2025_11_25_finds_no_difference() {
+    check_stdio("2025-11-25", 33).await;
+}
+
+#[tokio::test]
+async fn over_stdio_the_suite_of_2026_07_28_finds_no_difference() {
+    check_stdio("2026-07-28", 50).await;
 }

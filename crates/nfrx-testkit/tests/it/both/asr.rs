@@ -49,7 +49,7 @@ async fn models_are_listed_and_shown_as_those_of_llm_are() {
     let shown = relay.ask(get("/api/asr/v1/models/demo", Some(API_KEY))).await;
     assert_eq!(shown.json(), list.json()["data"][0]);
     let unknown = relay.ask(get("/api/asr/v1/models/x", Some(API_KEY))).await;
-    check(&unknown, 404, r#"{"error":"model_not_found"}"#);
+    check(&unknown, 404, "{\"error\":\"model_not_found\"}\n");
     let llm = relay.ask(get("/api/llm/v1/models", Some(API_KEY))).await;
     check(&llm, 200, "{\"object\":\"list\",\"data\":[]}\n");
 }
