@@ -2,7 +2,7 @@
 //! private server behind each that does what a test tells it.
 //!
 //! Pipes and a paused clock: times are exact, and a run is like the one before. Only what
-//! needs other programs stands on real ports (`node`), or starts them (`stdio`).
+//! needs other programs stands on real ports (`node`, `python`), or starts them (`stdio`).
 
 mod away;
 mod doctor;
@@ -13,6 +13,7 @@ mod login;
 mod many;
 mod node;
 mod old;
+mod python;
 mod rig;
 mod servers;
 mod stand;

@@ -10,9 +10,9 @@ use nfrx_mcp::agent::stdio::{SUPERVISE, Supervisor};
 use nfrx_mcp::agent::{McpConfig, agent, mcp_agent_specs};
 use nfrx_spi::PluginOptions;
 use nfrx_testkit::relay::{Relay, WORKER_KEY, patiently};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::rig::{CLOCK, config, plugins};
@@ -21,6 +21,7 @@ use crate::rig::{CLOCK, config, plugins};
 pub(crate) struct Backend {
     url: String,
     _child: Child,
+    _readers: JoinSet<()>,
 }
 
 impl Backend {
@@ -33,22 +34,35 @@ impl Backend {
         Self::start(command, |line| line.strip_prefix("ready ").map(str::to_owned)).await
     }
 
-    /// Another program; `ready` finds the server's address in a line that it prints.
+    /// Another program; `ready` finds the server's address in a line that it prints, on either
+    /// of its streams.
     pub(crate) async fn start(mut command: Command, ready: impl Fn(&str) -> Option<String>) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("can't start {command:?}: {error}"));
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let (said, mut heard) = mpsc::channel(64);
+        let mut readers = JoinSet::new();
+        readers.spawn(read(child.stdout.take().expect("it is piped"), said.clone()));
+        readers.spawn(read(child.stderr.take().expect("it is piped"), said));
         let mut found = None;
         while found.is_none() {
-            let line = patiently(lines.next_line()).await.expect("it is text");
+            let line = patiently(heard.recv()).await;
             found = ready(&line.unwrap_or_else(|| panic!("{command:?} ended before it was ready")));
         }
-        Self { url: found.expect("the loop ends with it"), _child: child }
+        Self { url: found.expect("the loop ends with it"), _child: child, _readers: readers }
     }
 
     /// Where it is reached directly.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+}
+
+/// Reads what a program prints to its end, so that it never waits for a reader.
+async fn read(pipe: impl AsyncRead + Unpin, said: mpsc::Sender<String>) {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        // Of interest until it is ready.
+        let _ = said.try_send(line);
     }
 }
 
@@ -68,8 +82,7 @@ pub(crate) fn supervisor() -> Supervisor {
 pub(crate) struct Stand {
     addr: SocketAddr,
     _relay: Relay,
-    _agent: JoinSet<()>,
-    _stop: oneshot::Sender<()>,
+    agent: JoinSet<()>,
 }
 
 impl Stand {
@@ -91,17 +104,14 @@ impl Stand {
     async fn of(plugin: &[(&str, &str)], backend: &str, more: &[(&str, &str)]) -> Self {
         let relay = Relay::bind_with(config(plugin), plugins()).await;
         let addr = relay.addr().expect("it is bound");
-        let (settings, mcp) = settings(addr, backend, more);
-        let agent = agent(settings, mcp).expect("a valid address");
-        let (mut status, mut task) = (agent.status().watch(), JoinSet::new());
-        let (stop, stopped) = oneshot::channel::<()>();
-        task.spawn(async move {
-            // How it ended is what its clients see.
-            let _ = agent.run(async { drop(stopped.await) }).await;
-        });
-        let joined = status.wait_for(|status| status.connected_to_server);
-        drop(patiently(joined).await.expect("the board is ours"));
-        Self { addr, _relay: relay, _agent: task, _stop: stop }
+        let agent = joined(addr, backend, more).await;
+        Self { addr, _relay: relay, agent }
+    }
+
+    /// Kills the agent, and starts another before the server at `backend` in its place.
+    pub(crate) async fn replace_agent(&mut self, backend: &str) {
+        self.agent.shutdown().await;
+        self.agent = joined(self.addr, backend, &[]).await;
     }
 
     /// Where the relay listens.
@@ -113,6 +123,20 @@ impl Stand {
     pub(crate) fn url(&self) -> String {
         format!("http://{}{CLOCK}", self.addr)
     }
+}
+
+/// An agent that dialed the relay at `addr`; dropping it kills it.
+async fn joined(addr: SocketAddr, backend: &str, more: &[(&str, &str)]) -> JoinSet<()> {
+    let (settings, mcp) = settings(addr, backend, more);
+    let agent = agent(settings, mcp).expect("a valid address");
+    let (mut status, mut task) = (agent.status().watch(), JoinSet::new());
+    task.spawn(async move {
+        // How it ended is what its clients see.
+        let _ = agent.run(std::future::pending()).await;
+    });
+    let joined = status.wait_for(|status| status.connected_to_server);
+    drop(patiently(joined).await.expect("the board is ours"));
+    task
 }
 
 /// What an agent of the relay at `addr` is told, before the server at `backend`.
@@ -136,6 +160,11 @@ pub(crate) fn settings(addr: SocketAddr, backend: &str, more: &[(&str, &str)]) -
 /// The path that `cargo xtask test` found for this.
 pub(crate) fn from_xtask(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("`cargo xtask test` sets {name}"))
+}
+
+/// A file of the folder `tests` at the workspace's root.
+pub(crate) fn script(path: &str) -> String {
+    format!("{}/../../tests/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs a program to its end.
