@@ -137,9 +137,11 @@ impl Agent {
     }
 
     /// Probes the backend, keeps the tunnel, answers its requests. After `stop` it takes
-    /// nothing new and ends when what runs has ended, or the drain timeout is over.
+    /// nothing new and ends when what runs has ended, or the drain timeout is over. Dropped,
+    /// it ends at once, with all that it started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), LinkError> {
         let drain = Drain::new();
+        let _tasks = drain.cut_on_drop();
         let mut local = self.local.serve(&self.status);
         let monitor = HostMonitor::new();
         let heartbeat = Arc::new(noting(monitor.heartbeats(), self.status.clone()));

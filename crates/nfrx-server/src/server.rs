@@ -154,8 +154,9 @@ impl Server {
 
     /// Serves until `stop`, then drains: new requests are refused, plugins send their
     /// workers elsewhere, and what runs may end within the drain timeout. `cut` ends
-    /// the waiting at once. When this returns, everything is closed.
+    /// the waiting at once. When this returns, or is dropped, everything is closed.
     pub async fn serve(mut self, stop: impl Future<Output = ()>, cut: impl Future<Output = ()>) {
+        let _tasks = (self.tasks.cut_on_drop(), self.doors.cut_on_drop());
         for (listener, door) in self.listeners.drain(..) {
             self.tasks.spawn("accept", accept(listener, door, self.doors.watch()));
         }

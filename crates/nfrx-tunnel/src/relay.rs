@@ -178,6 +178,15 @@ impl KeyWatch {
     }
 }
 
+/// Fails the calls that still come to a tunnel that is over.
+///
+/// Dropping the inbox is not enough: a caller that was given its place just before puts its
+/// call there just after, where nobody looks, and would wait for an answer for ever.
+pub(crate) async fn refuse_rest<T>(mut inbox: mpsc::Receiver<T>) {
+    inbox.close();
+    while inbox.recv().await.is_some() {}
+}
+
 /// What the tunnel's task was told.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Orders {

@@ -182,6 +182,11 @@ impl RunningAgent {
         Self { status, stop, ran, _task: task }
     }
 
+    /// What it knows of itself now.
+    pub fn status(&self) -> AgentStatus {
+        self.status.watch().borrow().clone()
+    }
+
     /// Waits until it knows of itself what `reached` wants.
     pub async fn until(&self, reached: impl FnMut(&AgentStatus) -> bool) -> AgentStatus {
         let mut watch = self.status.watch();

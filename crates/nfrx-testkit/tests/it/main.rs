@@ -12,6 +12,7 @@ mod form;
 mod grafana;
 mod keys;
 mod refused;
+mod rogue;
 mod slow;
 mod sockets;
 mod takeover;

@@ -22,7 +22,7 @@ use tracing::{debug, info};
 use super::control::{self, Control, ControlStream};
 use super::pump::{Call, pump};
 use super::stream::Buffer;
-use super::{Handle, INBOX, KeyWatch, Orders, Parts, Pulse};
+use super::{Handle, INBOX, KeyWatch, Orders, Parts, Pulse, refuse_rest};
 use crate::counters::{Counted, TunnelCounters};
 use crate::limits::{self, STREAMS_MAX};
 use crate::ws_io::WsIo;
@@ -172,17 +172,20 @@ impl Engine {
     /// Fails what still runs, and lets the goodbye leave.
     async fn close(self, goodbye: Option<ControlStream>) {
         let Self { mut connection, inbox, send, pumps, .. } = self;
-        drop((inbox, pumps, send));
-        if let Some(mut stream) = goodbye {
-            let leaving = async {
-                tokio::select! {
-                    _ = &mut connection => {}
-                    () = stream.ended() => {}
-                }
-            };
-            let _ = tokio::time::timeout(GOODBYE, leaving).await;
-        }
-        // With nobody left to use it, the connection says that it goes and closes.
-        let _ = tokio::time::timeout(GOODBYE, connection).await;
+        drop((pumps, send));
+        let leaving = async {
+            if let Some(mut stream) = goodbye {
+                let heard = async {
+                    tokio::select! {
+                        _ = &mut connection => {}
+                        () = stream.ended() => {}
+                    }
+                };
+                let _ = tokio::time::timeout(GOODBYE, heard).await;
+            }
+            // With nobody left to use it, the connection says that it goes and closes.
+            let _ = tokio::time::timeout(GOODBYE, connection).await;
+        };
+        tokio::join!(refuse_rest(inbox), leaving);
     }
 }

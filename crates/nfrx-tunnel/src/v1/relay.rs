@@ -21,7 +21,7 @@ use super::FIRST_MESSAGE_BYTES_MAX;
 use super::frame::{Frame, Kind};
 use super::socket::{Heard, Socket};
 use crate::counters::Counted;
-use crate::relay::{INBOX, KeyWatch, Orders, Parts, Pulse, close_name};
+use crate::relay::{INBOX, KeyWatch, Orders, Parts, Pulse, close_name, refuse_rest};
 use call::{Call, Gone, Handle};
 use open::OpenRequests;
 
@@ -99,14 +99,14 @@ pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
         ended = engine.run() => ended,
         never = key.close(tunnel) => match never {},
     };
-    let Engine { socket, open, membership, .. } = engine;
+    let Engine { socket, inbox, open, membership, .. } = engine;
     // First out of the pool, then the requests, then the goodbye.
     drop(membership);
     drop(open);
     info!(worker = %worker_id, epoch, reason = ended.name(), "worker left");
     counters.closed(ended.name()).inc();
     let (code, reason) = ended.farewell();
-    socket.close(code, reason).await;
+    tokio::join!(refuse_rest(inbox), socket.close(code, reason));
 }
 
 /// Reads the first message, which must be a registration (worker protocol §5).
