@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::install::Consent;
 use crate::shell::{Workspace, run as sh};
-use crate::{deny, test, tidy};
+use crate::{deny, soak, test, tidy};
 
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
@@ -28,13 +28,19 @@ const STEPS: &[Step] = &[
     }),
     ("deny", |workspace| deny::check(workspace, Consent::new(false))),
     ("test", |workspace| test::run(workspace, Consent::new(false))),
+    ("soak", soak::short),
 ];
 
-/// Runs the steps in order, stops at the first that fails, and closes with what each took.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+/// What is run before a release.
+const LONG_STEPS: &[Step] = &[("long soak", soak::long)];
+
+/// Runs the steps in order, the long ones if `full`, stops at the first that fails, and closes
+/// with what each took.
+pub(crate) fn run(workspace: &Workspace, full: bool) -> Result<()> {
     let mut times = Vec::new();
     let mut outcome = Ok(());
-    for (name, step) in STEPS {
+    let long = if full { LONG_STEPS } else { &[] };
+    for (name, step) in STEPS.iter().chain(long) {
         println!("\n== {name}");
         let (result, took) = timed(|| step(workspace));
         println!("== {name} took {:.1} s", took.as_secs_f64());
@@ -60,7 +66,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 fn table(times: &[(&str, Duration)]) -> String {
     let sum = ("all", times.iter().map(|(_, took)| *took).sum());
     let lines = times.iter().chain(std::iter::once(&sum));
-    lines.map(|(name, took)| format!("{name:<8}{:>8.1} s\n", took.as_secs_f64())).collect()
+    lines.map(|(name, took)| format!("{name:<10}{:>8.1} s\n", took.as_secs_f64())).collect()
 }
 
 #[cfg(test)]
@@ -72,6 +78,6 @@ mod tests {
     #[test]
     fn the_table_closes_with_the_sum() {
         let times = [("format", Duration::from_millis(1_240)), ("test", Duration::from_secs(100))];
-        assert_eq!(table(&times), "format       1.2 s\ntest       100.0 s\nall        101.2 s\n");
+        assert_eq!(table(&times), "format         1.2 s\ntest         100.0 s\nall          101.2 s\n");
     }
 }

@@ -13,6 +13,7 @@ mod deny;
 mod install;
 mod options;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -41,8 +42,12 @@ fn run(args: &ArgMatches) -> Result<()> {
             let args: Vec<_> = args.get_many("args").into_iter().flatten().cloned().collect();
             bench::run(&workspace, Consent::new(false), &args)
         }
-        Some(("ci", _)) => ci::run(&workspace),
+        Some(("ci", args)) => ci::run(&workspace, args.get_flag("full")),
         Some(("options", _)) => options::run(&workspace),
+        Some(("soak", args)) => {
+            let args: Vec<_> = args.get_many("args").into_iter().flatten().cloned().collect();
+            soak::run(&workspace, &args)
+        }
         Some(("test", args)) => test::run(&workspace, Consent::new(args.get_flag("install"))),
         Some(("tidy", _)) => tidy::run(&workspace),
         other => unreachable!("clap requires a known subcommand, got {other:?}"),
@@ -68,9 +73,20 @@ fn cli() -> Command {
                 .arg(Arg::new("args").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true)),
         )
         .subcommand(
-            Command::new("ci").about("Runs everything a push must pass, and stops at the first failure"),
+            Command::new("ci").about("Runs everything a push must pass, and stops at the first failure").arg(
+                Arg::new("full")
+                    .long("full")
+                    .action(ArgAction::SetTrue)
+                    .help("Also what takes long: ten minutes of soak under each of three seeds"),
+            ),
         )
         .subcommand(Command::new("options").about("Writes docs/options.md from the options in the code"))
+        .subcommand(
+            Command::new("soak")
+                .about("Loads a whole relay under random faults and checks what must hold")
+                .disable_help_flag(true)
+                .arg(Arg::new("args").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true)),
+        )
         .subcommand(
             Command::new("test").about("Runs every test, installing first what they need").arg(install),
         )

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: every test, with what it needs.
 //!
 //! A test that needs Python lies in a module named `python` and reads the path from `NFRX_PYTHON`; one
-//! that needs Node may also lie in a module named `node`, and reads `NFRX_NODE` and `NFRX_NODE_MODULES`.
-//! Where there is no interpreter (Node comes with Python), these tests are left out by name, so that the
+//! that needs Node may also lie in a module named `node`, and reads `NFRX_NODE`, `NFRX_NODE_MODULES` and
+//! `NFRX_SDK_NODE_MODULES`. Where there is no interpreter (Node comes with Python), these tests are left out by name, so that the
 //! closing line counts them as skipped and not as passed.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,6 +17,8 @@ use crate::shell::{Workspace, echo};
 const PYTHON: (&str, &str) = ("target/venv", "tests/python/requirements.txt");
 /// Where the tests' JavaScript packages lie, and what lists them.
 const NODE: (&str, &str) = ("target/node", "tests/node");
+/// The compiler of the TypeScript SDK, and the lock file that lists it.
+const SDK: (&str, &str) = ("target/node-sdk", "sdk/typescript");
 /// What marks a test that needs Python or Node, in its full name.
 const PYTHON_TESTS: &str = "python::";
 const NODE_TESTS: &str = "node::";
@@ -39,10 +41,13 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
         Some(venv) => {
             let (node, modules) = install::node(workspace, consent, &venv, NODE)
                 .context("with NFRX_OFFLINE=1 the other tests run without it")?;
+            let (_, sdk_modules) = install::node(workspace, consent, &venv, SDK)
+                .context("with NFRX_OFFLINE=1 the other tests run without it")?;
             cargo
                 .env("NFRX_PYTHON", venv.join("bin/python"))
                 .env("NFRX_NODE", node)
-                .env("NFRX_NODE_MODULES", modules);
+                .env("NFRX_NODE_MODULES", modules)
+                .env("NFRX_SDK_NODE_MODULES", sdk_modules);
             match install::browser(workspace, consent, &named(&[BROWSER_TESTS]))? {
                 Some(browser) => drop(cargo.env("NFRX_BROWSER", browser)),
                 None => skipped.push(BROWSER_TESTS),

@@ -1,7 +1,8 @@
 //! An agent from its first probe to its last request.
 
 use std::future::Future;
-use std::pin::pin;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,13 +14,16 @@ use nfrx_tunnel::{
     ServerUrl, TcpConnect, keep_connected_or,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::client::{BackendClient, ClientError};
+use crate::hold::Hold;
+use crate::local::{Local, Order, Served};
 use crate::probe::Prober;
 use crate::{
-    AgentConfig, AllowList, Backend, BackendKey, BackendProxy, Ceiling, HostMonitor, ProxyParts, StatusBoard,
-    host_facts,
+    AgentConfig, AllowList, Backend, BackendKey, BackendProxy, Ceiling, HostMonitor, ListenError, ProxyParts,
+    StatusBoard, host_facts,
 };
 
 /// The longest probe (worker protocol §9.2).
@@ -77,6 +81,7 @@ pub struct Agent {
     url: ServerUrl,
     connect: Arc<dyn Connect>,
     status: StatusBoard,
+    local: Local,
 }
 
 impl Agent {
@@ -100,7 +105,7 @@ impl Agent {
             status.worker_name.clone_from(&config.worker_name);
             build_info().version.clone_into(&mut status.version);
         });
-        Ok(Self { config, front, url, connect, status })
+        Ok(Self { config, front, url, connect, status, local: Local::default() })
     }
 
     /// Dials by other means, as tests do.
@@ -114,10 +119,30 @@ impl Agent {
         self.status.clone()
     }
 
+    /// Opens the ports for its operator, where the configuration names any; they are served
+    /// while the agent runs.
+    pub async fn bind(&mut self) -> Result<(), ListenError> {
+        self.local = Local::bind(&self.config.local).await?;
+        Ok(())
+    }
+
+    /// Where status and control are served, once bound.
+    pub fn status_addr(&self) -> Option<SocketAddr> {
+        self.local.status_addr()
+    }
+
+    /// Where metrics are served, once bound.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.local.metrics_addr()
+    }
+
     /// Probes the backend, keeps the tunnel, answers its requests. After `stop` it takes
-    /// nothing new and ends when what runs has ended, or the drain timeout is over.
+    /// nothing new and ends when what runs has ended, or the drain timeout is over. Dropped,
+    /// it ends at once, with all that it started.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), LinkError> {
         let drain = Drain::new();
+        let _tasks = drain.cut_on_drop();
+        let mut local = self.local.serve(&self.status);
         let monitor = HostMonitor::new();
         let heartbeat = Arc::new(noting(monitor.heartbeats(), self.status.clone()));
         drain.spawn("host monitor", monitor.run());
@@ -130,6 +155,8 @@ impl Agent {
                 return Ok(());
             }
         };
+        let (hold, ServiceParts { service, offers, legacy }, carried) = Hold::around(started);
+        drain.spawn("offers", carried);
         let (state, states) = watch::channel(LinkState::Connecting);
         drain.spawn("link state", follow(states, self.status.clone()));
         let link = LinkConfig {
@@ -139,15 +166,19 @@ impl Agent {
             identity: identity(&self.config.worker_id, &self.config.worker_name),
             reconnect: self.config.reconnect,
         };
-        let ServiceParts { service, offers, legacy } = started;
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
         let mut link = pin!(keep_connected_or(link, parts, legacy));
+        let limit = self.config.drain_timeout;
+        let mut watcher = Watcher { hold, status: self.status.clone(), limit, deadline: None };
         let result = tokio::select! {
             result = link.as_mut() => result,
-            () = stop.as_mut() => {
+            end = watcher.end(stop, &mut local) => {
                 self.status.update(|status| status.draining = true);
                 drain.begin();
-                drained(link, self.config.drain_timeout).await
+                match end {
+                    End::Drain => drained(link, limit).await,
+                    End::Cut => Ok(()),
+                }
             }
         };
         self.status.update(|status| match &result {
@@ -157,7 +188,55 @@ impl Agent {
         drain.begin();
         drain.cut();
         drain.finish(None).await;
+        local.close().await;
         result
+    }
+}
+
+/// How an agent is to end.
+enum End {
+    /// What runs may end within the drain timeout.
+    Drain,
+    /// It had its time.
+    Cut,
+}
+
+/// Follows the operator's orders until one of them, or a signal, ends the agent.
+struct Watcher {
+    hold: Hold,
+    status: StatusBoard,
+    limit: Option<Duration>,
+    deadline: Option<Instant>,
+}
+
+impl Watcher {
+    async fn end(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>, local: &mut Served) -> End {
+        let mut board = self.status.watch();
+        loop {
+            let late = self.deadline;
+            tokio::select! {
+                () = stop.as_mut() => return End::Drain,
+                order = local.order() => match order {
+                    Order::Shutdown => return End::Drain,
+                    Order::Drain => self.hold(true),
+                    Order::Undrain => self.hold(false),
+                },
+                _ = board.wait_for(|status| status.current_jobs == 0), if self.hold.is_set() => return End::Drain,
+                () = tokio::time::sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => {
+                    warn!("the drain timeout is over, cutting what still runs");
+                    return End::Cut;
+                }
+            }
+        }
+    }
+
+    /// A drain has its time from the last order on; without a limit, or with none at all,
+    /// it waits for its jobs (worker protocol §9.6).
+    fn hold(&mut self, held: bool) {
+        self.hold.set(held);
+        let limit = self.limit.filter(|limit| held && !limit.is_zero());
+        self.deadline = limit.map(|limit| Instant::now() + limit);
+        self.status.update(|status| status.draining = held);
     }
 }
 

@@ -1,10 +1,12 @@
 //! The options that all agents share (configuration contract §4.2).
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use nfrx_runtime::address::{ANY_HOST, LISTEN_FORMS, THIS_HOST, listen_address};
 use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret, parse_duration};
 
-use crate::{BackendKey, BaseUrl, host_facts};
+use crate::{BackendKey, BaseUrl, LocalConfig, host_facts};
 
 /// No tunnel carries more streams than that at once.
 const CONCURRENCY_MAX: u32 = 256;
@@ -31,6 +33,8 @@ pub struct AgentConfig {
     pub drain_timeout: Option<Duration>,
     /// Whether a lost server is dialed again.
     pub reconnect: bool,
+    /// What is served on the agent's own machine.
+    pub local: LocalConfig,
 }
 
 /// The options of every agent; `server_url` is the default address of its kind.
@@ -84,6 +88,22 @@ pub fn agent_specs(server_url: &'static str) -> Vec<ArgSpec> {
         .from("--drain-timeout", "DRAIN_TIMEOUT", "drain_timeout")
         .aliases(&["draintimeout"])
         .default("1m"),
+        ArgSpec::new(
+            "status_addr",
+            String,
+            "where to serve status and control; on this machine unless a host is named",
+        )
+        .from("--status-addr", "STATUS_ADDR", "status_addr")
+        .aliases(&["statusaddr"])
+        .example("127.0.0.1:4555"),
+        ArgSpec::new(
+            "metrics_port",
+            String,
+            "where to serve /metrics, to private networks: host:port, :port or a port",
+        )
+        .from("--metrics-port", "METRICS_PORT", "metrics_addr")
+        .aliases(&["metricsaddr"])
+        .example("127.0.0.1:9090"),
         ArgSpec::new("reconnect", Bool, "dial again when the server is lost or away")
             .from("--reconnect", "RECONNECT", "reconnect")
             .aliases(&["-r"])
@@ -112,7 +132,22 @@ impl AgentConfig {
             request_timeout: (!request_timeout.is_zero()).then_some(request_timeout),
             drain_timeout: drain_timeout(options)?,
             reconnect: options.flag("reconnect")?,
+            local: LocalConfig {
+                status: listen(options, "status_addr", THIS_HOST)?,
+                metrics: listen(options, "metrics_port", ANY_HOST)?,
+                token_files: Vec::new(),
+            },
         })
+    }
+}
+
+/// Where to listen, if anywhere; a port alone is one of `host`.
+fn listen(options: &PluginOptions, id: &str, host: IpAddr) -> Result<Option<SocketAddr>, OptionError> {
+    match options.text(id).trim() {
+        "" => Ok(None),
+        text => {
+            listen_address(text, host, 0).map(Some).ok_or_else(|| option_error(options, id, LISTEN_FORMS))
+        }
     }
 }
 
@@ -188,6 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn status_is_for_this_machine_unless_a_host_is_named() {
+        let local = |id, text| read(&[(id, text)]).expect("valid").local;
+        let status = |text| local("status_addr", text).status.map(|addr| addr.to_string());
+        assert_eq!(status("4555").as_deref(), Some("127.0.0.1:4555"));
+        assert_eq!(status(":4555").as_deref(), Some("127.0.0.1:4555"));
+        assert_eq!(status("0.0.0.0:4555").as_deref(), Some("0.0.0.0:4555"));
+        assert_eq!(status(""), None);
+        let metrics = local("metrics_port", "9090").metrics.map(|addr| addr.to_string());
+        assert_eq!(metrics.as_deref(), Some("0.0.0.0:9090"));
+    }
+
+    #[test]
     fn zero_and_negative_times_mean_no_limit() {
         assert_eq!(read(&[("request_timeout", "0")]).expect("valid").request_timeout, None);
         for unlimited in ["-1", "-1s"] {
@@ -198,7 +245,12 @@ mod tests {
 
     #[test]
     fn a_value_that_makes_no_sense_is_named_with_what_would_do() {
-        for (id, value) in [("max_concurrency", "0"), ("max_concurrency", "257"), ("drain_timeout", "soon")] {
+        for (id, value) in [
+            ("max_concurrency", "0"),
+            ("max_concurrency", "257"),
+            ("drain_timeout", "soon"),
+            ("status_addr", "a b"),
+        ] {
             let error = read(&[(id, value)]).expect_err("refused").to_string();
             assert!(error.contains(&id.to_ascii_uppercase()) && error.contains(value), "{error}");
         }

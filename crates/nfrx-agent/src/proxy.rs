@@ -29,7 +29,8 @@ use timing::Timing;
 
 use crate::BackendKey;
 use crate::client::{AnswerBody, BackendClient, ClientError};
-use crate::status::{JobGuard, StatusBoard};
+use crate::jobs::JobGuard;
+use crate::status::StatusBoard;
 
 /// Fronts one backend. Clones share everything.
 #[derive(Clone)]
@@ -78,7 +79,7 @@ impl ProxyParts {
         }
         let mut timing = request.headers().contains_key(TIMINGS).then(Timing::start);
         let slot = self.ceiling.enter().await.ok_or(CallError::Busy)?;
-        let job = self.status.job();
+        let mut job = self.status.job();
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = Uri::try_from(self.client.base().join(path)).map_err(|_| CallError::Refused)?;
         headers::to_backend(request.headers_mut(), self.key.as_ref().map(BackendKey::header));
@@ -88,7 +89,13 @@ impl ProxyParts {
                 timing.iter_mut().for_each(Timing::answered);
                 Ok(passed_on(answer, slot, job, timing))
             }
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => {
+                let error = self.failed(&error);
+                if error != CallError::RequestBody {
+                    job.ended(false);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -105,16 +112,18 @@ impl ProxyParts {
 fn passed_on(
     answer: Response<AnswerBody>,
     slot: CeilingGuard,
-    job: JobGuard,
+    mut job: JobGuard,
     timing: Option<Timing>,
 ) -> Response<Body> {
     let (mut parts, answer) = answer.into_parts();
     headers::to_relay(&mut parts.headers);
     parts.extensions.clear();
+    let well = !parts.status.is_server_error();
     let body = if answer.is_end_stream() {
+        job.ended(well);
         Body::empty()
     } else {
-        Body::stream(Guarded { answer, held: Some((slot, job)), timing })
+        Body::stream(Guarded { answer, well, held: Some((slot, job)), timing })
     };
     Response::from_parts(parts, body)
 }
@@ -123,6 +132,8 @@ fn passed_on(
 /// the first to go, so that the backend has let go of the request when another enters.
 struct Guarded {
     answer: AnswerBody,
+    /// Whether it succeeded, if it ends whole.
+    well: bool,
     held: Option<(CeilingGuard, JobGuard)>,
     /// What is still to be said at the end, to who asked for it.
     timing: Option<Timing>,
@@ -140,8 +151,11 @@ impl http_body::Body for Guarded {
             true => None,
             false => std::task::ready!(Pin::new(&mut self.answer).poll_frame(cx)),
         };
-        if !matches!(frame, Some(Ok(_))) || self.answer.is_end_stream() {
-            self.held = None;
+        let broken = matches!(frame, Some(Err(_)));
+        if (broken || frame.is_none() || self.answer.is_end_stream())
+            && let Some((_slot, mut job)) = self.held.take()
+        {
+            job.ended(self.well && !broken);
         }
         if frame.is_none() {
             return Poll::Ready(self.timing.take().map(|timing| Ok(Frame::trailers(timing.trailers()))));

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use crate::jobs::{JobGuard, Jobs};
+
 /// The document of worker protocol §9.7, without its outer form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentStatus {
@@ -79,6 +81,13 @@ impl AgentStatus {
     }
 }
 
+impl AgentStatus {
+    /// How many requests are offered to be taken at once: none while it drains.
+    pub fn offered_concurrency(&self) -> u32 {
+        if self.draining || self.terminating { 0 } else { self.max_concurrency }
+    }
+}
+
 impl AgentState {
     /// The word in the status document.
     pub fn as_str(self) -> &'static str {
@@ -105,6 +114,7 @@ impl fmt::Display for AgentState {
 #[derive(Debug, Clone, Default)]
 pub struct StatusBoard {
     status: Arc<watch::Sender<AgentStatus>>,
+    jobs: Arc<Jobs>,
 }
 
 impl StatusBoard {
@@ -125,20 +135,12 @@ impl StatusBoard {
 
     /// Counts a request at the backend until the guard is dropped.
     pub fn job(&self) -> JobGuard {
-        self.update(|status| status.current_jobs += 1);
-        JobGuard { board: self.clone() }
+        JobGuard::new(self.clone())
     }
-}
 
-/// One request at the backend.
-#[derive(Debug)]
-pub struct JobGuard {
-    board: StatusBoard,
-}
-
-impl Drop for JobGuard {
-    fn drop(&mut self) {
-        self.board.update(|status| status.current_jobs = status.current_jobs.saturating_sub(1));
+    /// What became of all requests so far.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 }
 

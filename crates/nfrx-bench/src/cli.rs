@@ -13,10 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::BACKEND;
 use crate::figure::{FIGURES, Figure};
+use crate::jobs::{self, JobsPlan};
 use crate::load::Times;
 use crate::machine::Machine;
-use crate::report::{Report, write_json};
+use crate::report::{Report, json_of, save};
 use crate::session::{Plan, Programs, Session};
+
+/// The subcommand that measures job queues.
+const JOBS: &str = "jobs";
 
 /// Fewer rounds have no median worth the name.
 const ROUNDS: &str = "3";
@@ -39,6 +43,10 @@ pub fn run() -> Result<()> {
         let stop = stopped()?;
         match args.subcommand() {
             Some((BACKEND, args)) => serve(args, stop).await,
+            Some((JOBS, args)) => tokio::select! {
+                measured = measure_jobs(args) => measured,
+                () = stop => bail!("stopped"),
+            },
             _ => tokio::select! {
                 measured = measure(&args) => measured,
                 // Ending here drops the session, and with it all processes.
@@ -57,7 +65,6 @@ async fn serve(args: &ArgMatches, stop: impl Future<Output = ()>) -> Result<()> 
 async fn measure(args: &ArgMatches) -> Result<()> {
     let machine = Machine::look();
     let plan = plan(args)?;
-    let folder = text(args, "out").map_or_else(default_folder, |folder| Ok(PathBuf::from(folder)))?;
     let mut session = Session::start(&plan).await?;
     let results = session.measure(&plan).await?;
     let targets = session.targets();
@@ -71,21 +78,43 @@ async fn measure(args: &ArgMatches) -> Result<()> {
         results: &results,
         memory: &session.memory,
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    let file = folder.join(format!("{}.json", now.as_secs()));
-    write_json(&report, &file)?;
+    let file = result_file(args, "")?;
+    save(&json_of(&report), &file)?;
     println!("{}\nwritten to {}", report.text(), file.display());
     Ok(())
+}
+
+async fn measure_jobs(args: &ArgMatches) -> Result<()> {
+    let nfrx = program(args, "nfrx", beside("nfrx"))?;
+    let redis = program(args, "redis", on_path("redis-server"))?;
+    let plan = JobsPlan {
+        rounds: rounds(args)?,
+        quick: args.get_flag("quick"),
+        nfrx: nfrx.as_deref().context("there is no nfrx beside this program: name one with --nfrx")?,
+        redis: redis.as_deref(),
+    };
+    jobs::measure(&plan, &result_file(args, "jobs-")?).await
+}
+
+/// Where the results of this run go.
+fn result_file(args: &ArgMatches, prefix: &str) -> Result<PathBuf> {
+    let folder = text(args, "out").map_or_else(default_folder, |folder| Ok(PathBuf::from(folder)))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(folder.join(format!("{prefix}{}.json", now.as_secs())))
+}
+
+fn rounds(args: &ArgMatches) -> Result<u32> {
+    let rounds = text(args, "rounds").unwrap_or(ROUNDS).parse();
+    let rounds = rounds.ok().filter(|rounds| (1..=100).contains(rounds));
+    rounds.context("--rounds takes a number from 1 to 100")
 }
 
 fn plan(args: &ArgMatches) -> Result<Plan> {
     let only: Vec<_> = args.get_many::<String>("only").into_iter().flatten().collect();
     let chosen = |figure: &&Figure| only.is_empty() || only.iter().any(|name| *name == figure.name);
-    let rounds = text(args, "rounds").unwrap_or(ROUNDS);
-    let rounds = rounds.parse().ok().filter(|rounds| (1..=100).contains(rounds));
     Ok(Plan {
         figures: FIGURES.iter().filter(chosen).copied().collect(),
-        rounds: rounds.context("--rounds takes a number from 1 to 100")?,
+        rounds: rounds(args)?,
         times: if args.get_flag("quick") { QUICK } else { TIMES },
         peers: args.get_many::<String>("peer").into_iter().flatten().cloned().collect(),
         programs: Programs {
@@ -152,18 +181,29 @@ fn command() -> Command {
         .about("Measures nfrx and its peers on the same way to the same simulated backend")
         .after_help(format!("Figures:\n{}", figures.collect::<String>()))
         .args([
-            Arg::new("quick").long("quick").action(ArgAction::SetTrue).help("Short rounds: rough figures"),
+            Arg::new("quick")
+                .long("quick")
+                .action(ArgAction::SetTrue)
+                .global(true)
+                .help("Short rounds: rough figures"),
             option("only", "FIGURE", "Measure this figure; may be repeated")
                 .action(ArgAction::Append)
                 .value_parser(names.collect::<Vec<_>>()),
-            option("rounds", "N", "How often everything is measured, in turn").default_value(ROUNDS),
+            option("rounds", "N", "How often everything is measured, in turn")
+                .global(true)
+                .default_value(ROUNDS),
             option("peer", "NAME=URL", "Also measure what listens there; may be repeated")
                 .action(ArgAction::Append),
-            option("nfrx", "PATH", "The nfrx binary [default: the one beside this program]"),
+            option("nfrx", "PATH", "The nfrx binary [default: the one beside this program]").global(true),
             option("rathole", "PATH", "The rathole binary [default: the one on PATH]"),
             option("nginx", "PATH", "The nginx binary [default: the one on PATH]"),
-            option("out", "FOLDER", "Where the JSON file goes [default: target/bench]"),
+            option("out", "FOLDER", "Where the JSON file goes [default: target/bench]").global(true),
         ])
+        .subcommand(Command::new(JOBS).about("Measures the job queue beside lists in Redis").arg(option(
+            "redis",
+            "PATH",
+            "The redis-server binary [default: the one on PATH]",
+        )))
         .subcommand(
             Command::new(BACKEND)
                 .hide(true)

@@ -13,6 +13,7 @@ mod aims;
 mod cli;
 mod figure;
 mod http;
+mod jobs;
 mod load;
 mod machine;
 mod process;

@@ -5,8 +5,8 @@ mod table;
 
 use std::collections::BTreeMap;
 
-pub(crate) use self::json::write as write_json;
-use self::table::Table;
+pub(crate) use self::json::{save, value as json_of};
+pub(crate) use self::table::Table;
 use crate::aims::{AIMS, Verdict};
 use crate::figure::{FIGURES, Figure, Unit};
 use crate::machine::Machine;

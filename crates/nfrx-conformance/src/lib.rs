@@ -64,10 +64,15 @@
 //! | worker §9.1 | the default id is the time of the start | a random one | KD-22 |
 //! | worker §9.2 | labels stay when the probe fails; each failed probe says so | withdrawn; said once | KD-48 |
 //! | worker §9.3 | `Connection: close`, redirects, proxies | kept connections, neither | KD-23, KD-75 |
+//! | worker §9.3 | the agent asks for gzip by itself, and unpacks it | it asks for nothing, and passes what comes | byte for byte |
 //! | worker §9.3 | the error's text names the backend | it does not | KD-24 |
 //! | worker §9.3 | no limit of concurrency or time in the agent | both | KD-9, KD-66 |
 //! | worker §9.4 | waits of 1 s thrice, 5, 15, 30; never reset, no jitter | short ones for longer, so that a restarted server is rejoined within two seconds; both | KD-39 |
 //! | worker §9.5 | asr and docling drop their work | they drain | KD-41 |
+//!
+//! Facts of documents that nothing here serves yet (`/api/client`, the agent's own status and
+//! metrics ports) have no test here; those of probing backends (worker protocol §10) are with
+//! the agents' own tests.
 //!
 //! Also, an agent of ours says `"models":[]` where the old one said `null`, and no update
 //! after its registration when nothing has changed since; both read alike.

@@ -7,7 +7,6 @@
 mod client_config;
 mod doctor;
 mod endpoint;
-mod guarded;
 mod headers;
 mod http_upstream;
 mod kept;

@@ -34,7 +34,6 @@ pub use metrics::{RequestKind, RequestMetrics, RequestTally, Usage};
 pub use pool::Pool;
 pub use scorer::{AliasScorer, AnyScorer, alias_key};
 pub use slot::Slot;
-pub use snapshot::rfc3339;
 pub use state::TakeError;
 pub use waiting::Waiting;
 pub use want::Want;

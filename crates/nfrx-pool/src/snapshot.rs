@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use nfrx_spi::{Moment, StateElement, WorkerRef, WorkerStatus};
+use nfrx_spi::{Moment, StateElement, WorkerRef, WorkerStatus, rfc3339};
 use serde_json::{Map, Value, json};
 
 use crate::pool::Pool;
@@ -201,29 +201,6 @@ fn add_texts<const N: usize>(object: &mut Value, texts: [(&str, &str); N]) {
     for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         object[key] = text.into();
     }
-}
-
-/// A time as RFC 3339 in UTC, to the millisecond.
-pub fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second, millis) =
-        (second / 3600, second / 60 % 60, second % 60, since.subsec_millis());
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// The Gregorian date of a day counted from 1970-01-01.
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Counted from 0000-03-01, leap days are at the ends of years, and of 400 years.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let year = year + era * 400;
-    if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What every nfrx process needs: options, drain, backoff, logs and the text of
 //! metrics. Nothing here knows of HTTP or of a kind of service.
 
+pub mod address;
 pub mod backoff;
 mod build;
 mod clock;
@@ -8,9 +9,11 @@ mod drain;
 pub mod logs;
 pub mod metrics_text;
 pub mod options;
+mod process;
 #[cfg(feature = "signal")]
 pub mod signals;
 
 pub use build::build_info;
 pub use clock::TokioClock;
 pub use drain::{Drain, DrainWatch};
+pub use process::{ProcessMetrics, file_limit};

@@ -5,7 +5,7 @@ mod specs;
 mod traces;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,6 +104,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// The same for this machine itself.
     pub connections_per_loopback_max: usize,
+    /// Connections that agents keep at once with one named key.
+    pub tunnels_per_key_max: usize,
     /// Bytes of a request's head, its first line aside.
     pub head_bytes_max: usize,
     /// Bytes of path and query.
@@ -126,6 +128,7 @@ impl Default for Limits {
             connections_max: 10_000,
             connections_per_address_max: 256,
             connections_per_loopback_max: 10_000,
+            tunnels_per_key_max: 64,
             head_bytes_max: 32 * 1024,
             uri_bytes_max: 8 * 1024,
             head_time_max: Duration::from_secs(10),
@@ -189,6 +192,7 @@ impl ServerConfig {
             limits: Limits {
                 connections_max: specs::at_least_one(&options, "connections_max")?,
                 connections_per_address_max: specs::at_least_one(&options, "connections_per_address_max")?,
+                tunnels_per_key_max: specs::at_least_one(&options, "tunnels_per_key_max")?,
                 ..Limits::default()
             },
             state_dir: None,
@@ -219,14 +223,6 @@ fn side(options: &PluginOptions, key: &str, file: &str, roles: &str) -> SideConf
 fn secret(options: &PluginOptions, id: &str) -> Option<Secret> {
     let text = options.text(id).trim();
     (!text.is_empty()).then(|| Secret::new(text))
-}
-
-/// Whether an address is of this machine's own networks: loopback, private, link-local.
-pub(crate) fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod cors;
 mod dialect;
 mod head;
 mod in_flight;
+mod kept;
 mod origin;
 mod reply;
 mod request_id;
@@ -24,7 +25,8 @@ use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
 use nfrx_runtime::DrainWatch;
 use nfrx_spi::{
-    Access, ApiError, Body, BodyError, Dialect, Login, LoginRefused, RequestContext, RequestId, Route,
+    Access, ApiError, Body, BodyError, Caller, Dialect, Login, LoginRefused, RequestContext, RequestId,
+    Route, Upgrade,
 };
 use tokio::time::Instant;
 use tracing::{debug, error, info};
@@ -87,6 +89,19 @@ impl Shared {
             ids: RequestIds::new(),
             drain,
         }
+    }
+}
+
+impl Shared {
+    /// Of a connection that an agent wants to keep: it takes a place among those of its key
+    /// and learns of the key's end. Without a named key there is nothing to take.
+    fn keep(&self, caller: &Caller, parts: &mut request::Parts) -> Result<(), ApiError> {
+        let Some(key) = &caller.key else { return Ok(()) };
+        let Some(upgrade) = parts.extensions.remove::<Upgrade>() else { return Ok(()) };
+        let (place, revocation) = self.gate.keep(key)?;
+        parts.extensions.insert(kept::kept(upgrade, place, revocation.clone()));
+        parts.extensions.insert(revocation);
+        Ok(())
     }
 }
 
@@ -251,6 +266,9 @@ impl Front {
                 judged.map_err(|error| Refusal::Error(error, dialect))?
             }
         };
+        if route.access == Access::Worker {
+            shared.keep(&caller, parts).map_err(refuse)?;
+        }
         let announced = incoming.body.size_hint().lower();
         if announced > route.body_bytes_max {
             return Err(refuse(ApiError::TooLarge { bytes_max: route.body_bytes_max }));
@@ -340,6 +358,7 @@ impl Front {
             ApiError::TooManyLogins { .. } => Bound::LoginRate,
             ApiError::Unauthorized(_) => Bound::Login,
             ApiError::Draining => Bound::Draining,
+            ApiError::TooManyTunnels { .. } => Bound::KeyTunnels,
             _ => return,
         };
         self.shared.telemetry.refuse(bound);

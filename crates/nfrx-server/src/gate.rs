@@ -16,6 +16,7 @@ mod login;
 mod peer;
 mod sessions;
 mod side;
+mod tunnels;
 
 use std::sync::Arc;
 
@@ -34,8 +35,9 @@ use side::Side;
 
 pub(crate) use browser::Rights;
 pub(crate) use login::shows_credential;
-pub(crate) use peer::{Peer, Proxies, host_name};
+pub(crate) use peer::{Peer, Proxies};
 pub(crate) use sessions::{COOKIE_NAME, LIFETIME};
+pub(crate) use tunnels::{KeyTunnels, Place};
 
 /// Judges requests.
 pub(crate) struct Gate {
@@ -44,18 +46,21 @@ pub(crate) struct Gate {
     admin: Option<Digest>,
     insecure_open: bool,
     failures: Failures,
+    tunnels: Arc<KeyTunnels>,
     sessions: Sessions,
 }
 
 impl Gate {
-    /// A gate for this login; reads the files of keys.
-    pub(crate) fn new(login: &LoginConfig) -> Result<Self, StartError> {
+    /// A gate for this login, with so many tunnels for each named key; reads the files of
+    /// keys.
+    pub(crate) fn new(login: &LoginConfig, tunnels_per_key_max: usize) -> Result<Self, StartError> {
         let gate = Self {
             api: Side::new("public API", "API_KEY", &login.api)?,
             workers: Side::new("workers'", "CLIENT_KEY", &login.workers)?,
             admin: login.admin_key.as_ref().map(|key| Digest::of(key.reveal())),
             insecure_open: login.insecure_open,
             failures: Failures::default(),
+            tunnels: Arc::new(KeyTunnels::new(tunnels_per_key_max)),
             sessions: Sessions::default(),
         };
         gate.say_what_is_open();
@@ -68,6 +73,11 @@ impl Gate {
                 warn!(side = side.name, "INSECURE_OPEN: this side has no key and serves everybody");
             }
         }
+    }
+
+    /// The connections of agents by key, for metrics.
+    pub(crate) fn tunnels(&self) -> Arc<KeyTunnels> {
+        Arc::clone(&self.tunnels)
     }
 
     /// Reads files of keys again that have changed.

@@ -58,7 +58,7 @@ impl Host {
         for factory in factories {
             let descriptor = factory.descriptor();
             let id = descriptor.id;
-            if !is_chosen(&config.plugins, id) {
+            if !factory.is_always_built() && !is_chosen(&config.plugins, id) {
                 continue;
             }
             let plugin_options = options.plugin_options.get(id).cloned().unwrap_or_default();

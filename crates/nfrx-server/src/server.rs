@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use nfrx_runtime::Drain;
 use nfrx_runtime::metrics_text::Registry;
-use nfrx_spi::{PluginFactory, Route};
+use nfrx_spi::{MetricsRegistry as _, PluginFactory, Route};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -19,7 +20,7 @@ use crate::front::{Front, Shared};
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::routes::Table;
-use crate::system::{Mounted, System};
+use crate::system::{Mounted, System, documentation};
 use crate::telemetry::Telemetry;
 use crate::traces::Tracer;
 
@@ -43,6 +44,7 @@ pub struct Server {
     doors: Drain,
     drain_timeout: Option<Duration>,
     has_key_files: bool,
+    served: Vec<(Method, String)>,
 }
 
 impl Server {
@@ -88,7 +90,8 @@ impl Server {
         let mut registry = Registry::default();
         let of_server = |source| StartError::Metrics { plugin: "", source };
         let telemetry = Arc::new(Telemetry::new(&mut registry, config.build).map_err(of_server)?);
-        let gate = Gate::new(&config.login)?;
+        let gate = Gate::new(&config.login, config.limits.tunnels_per_key_max)?;
+        registry.register(gate.tunnels()).map_err(of_server)?;
         let host = Arc::new(Host::build(config, factories, &tasks)?);
         let mut registered = host.register(&mut registry)?;
         let tracer = config.traces.as_ref().map(|traces| {
@@ -100,6 +103,10 @@ impl Server {
         let system = System::new(Arc::clone(&host), Arc::clone(&shared), registry, elements, doors.watch());
         let mounted = if config.metrics.is_some() { Mounted::WithoutMetrics } else { Mounted::All };
         registered.routes.extend(system.routes(mounted, &registered.routes));
+        let (version, url) = (config.build.version, config.origin.public_url.as_deref());
+        registered.routes.extend(documentation(&registered.routes, version, url));
+        let served =
+            registered.routes.iter().map(|route| (route.method.clone(), route.pattern.clone())).collect();
         let bounds = Bounds::new(&config.limits, &telemetry);
         let door = |routes: Vec<Route>, guards| {
             let front = Arc::new(Front::new(Table::new(routes, guards)?, Arc::clone(&shared)));
@@ -119,6 +126,7 @@ impl Server {
             tasks,
             doors,
             drain_timeout: config.drain_timeout,
+            served,
             has_key_files: config.login.api.keys_file.is_some() || config.login.workers.keys_file.is_some(),
         };
         Ok((server, metrics))
@@ -134,6 +142,11 @@ impl Server {
         self.listeners.get(1).and_then(|(listener, _)| listener.local_addr().ok())
     }
 
+    /// Method and pattern of all routes of the main listener, in the order of the list.
+    pub fn served(&self) -> &[(Method, String)] {
+        &self.served
+    }
+
     /// The door of the main listener, for connections that come another way.
     pub fn door(&self) -> Door {
         self.door.clone()
@@ -141,8 +154,9 @@ impl Server {
 
     /// Serves until `stop`, then drains: new requests are refused, plugins send their
     /// workers elsewhere, and what runs may end within the drain timeout. `cut` ends
-    /// the waiting at once. When this returns, everything is closed.
+    /// the waiting at once. When this returns, or is dropped, everything is closed.
     pub async fn serve(mut self, stop: impl Future<Output = ()>, cut: impl Future<Output = ()>) {
+        let _tasks = (self.tasks.cut_on_drop(), self.doors.cut_on_drop());
         for (listener, door) in self.listeners.drain(..) {
             self.tasks.spawn("accept", accept(listener, door, self.doors.watch()));
         }

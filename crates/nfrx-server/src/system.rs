@@ -1,8 +1,10 @@
-//! The server's own routes: health, metrics, state, options, plugin roots, and the page
+//! The server's own routes: health, metrics, state, options, plugin roots, the API's document, and the page
 //! with its login (HTTP contract §2, §3).
 
+mod docs;
 mod health;
 mod metrics;
+mod openapi;
 mod options;
 mod page;
 mod roots;
@@ -74,12 +76,22 @@ impl System {
             state::routes(&mut router, &self.board, &self.host, &self.closing);
             roots::routes(&mut router, &self.host, taken);
         }
-        let mut routes = router.into_parts().0;
-        for route in &mut routes {
-            route.while_draining().body_bytes_max(BODY_BYTES_MAX);
-        }
-        routes
+        always(router.into_parts().0)
     }
+}
+
+/// The routes of the API's document, which names these `served` ones and its own; `url` is
+/// where people reach the server.
+pub(crate) fn documentation(served: &[Route], version: &str, url: Option<&str>) -> Vec<Route> {
+    always(docs::routes(served, version, url))
+}
+
+/// Serves routes while the server drains, too.
+fn always(mut routes: Vec<Route>) -> Vec<Route> {
+    for route in &mut routes {
+        route.while_draining().body_bytes_max(BODY_BYTES_MAX);
+    }
+    routes
 }
 
 /// An answer of JSON.

@@ -1,15 +1,12 @@
 //! What the server itself measures.
 
-pub(crate) mod process;
-
-use std::sync::Arc;
+pub(crate) use std::sync::Arc;
 
 use http::StatusCode;
+use nfrx_runtime::ProcessMetrics;
 use nfrx_runtime::metrics_text::Registry;
 use nfrx_spi::metrics::{Counter, Family, Gauge, MetricFamily, MetricKind, Sample, SampleValue};
 use nfrx_spi::{BuildInfo, Collector, MetricsError, MetricsRegistry as _};
-
-use process::Process;
 
 /// Why the front door said no. A bound without a reason here is not a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +33,8 @@ pub(crate) enum Bound {
     LoginRate,
     /// 403: a page of another site.
     Origin,
+    /// 429: the tunnels of one key.
+    KeyTunnels,
     /// 503: draining.
     Draining,
     /// 503: too many watch the state.
@@ -58,6 +57,7 @@ impl Bound {
             Self::Login => "login",
             Self::LoginRate => "login_rate",
             Self::Origin => "origin",
+            Self::KeyTunnels => "key_tunnels",
             Self::Draining => "draining",
             Self::Watchers => "watchers",
             Self::Sessions => "sessions",
@@ -108,7 +108,7 @@ impl Telemetry {
         registry.register(Arc::clone(&telemetry.watchers) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.sessions) as Arc<dyn Collector>)?;
         registry.register(Arc::clone(&telemetry.spans_dropped) as Arc<dyn Collector>)?;
-        registry.register(Arc::new(Process::new()))?;
+        registry.register(Arc::new(ProcessMetrics::new()))?;
         Ok(telemetry)
     }
 

@@ -56,6 +56,12 @@ pub enum ApiError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// 429: the key has as many tunnels as it may.
+    #[error("this key has {tunnels_max} tunnels, and may not have more")]
+    TooManyTunnels {
+        /// The bound.
+        tunnels_max: usize,
+    },
     /// 431: the headers are over their limit.
     #[error("the headers are over their limit")]
     HeadersTooLarge,
@@ -110,7 +116,7 @@ impl ApiError {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
-            Self::TooManyLogins { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyLogins { .. } | Self::TooManyTunnels { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamError => StatusCode::BAD_GATEWAY,
@@ -133,6 +139,7 @@ impl ApiError {
             Self::TooLarge { .. } => "too_large",
             Self::UriTooLong { .. } => "uri_too_long",
             Self::TooManyLogins { .. } => "too_many_logins",
+            Self::TooManyTunnels { .. } => "too_many_tunnels",
             Self::HeadersTooLarge => "headers_too_large",
             Self::Internal => "internal",
             Self::UpstreamError => "upstream_error",
@@ -215,7 +222,9 @@ impl ApiError {
             Self::NoWorker | Self::ModelNotFound => "PROVIDER_UNAVAILABLE",
             Self::RequestTimeout | Self::Timeout => "MCP_TIMEOUT",
             Self::TooLarge { .. } | Self::UriTooLong { .. } | Self::HeadersTooLarge => "MCP_LIMIT_EXCEEDED",
-            Self::TooManyLogins { .. } | Self::WorkerBusy { .. } => "LIMIT_EXCEEDED",
+            Self::TooManyLogins { .. } | Self::TooManyTunnels { .. } | Self::WorkerBusy { .. } => {
+                "LIMIT_EXCEEDED"
+            }
             Self::Internal => "MCP_INTERNAL",
             Self::UpstreamError => "MCP_UPSTREAM_ERROR",
             Self::Unauthorized(_) | Self::NotFound | Self::MethodNotAllowed | Self::Draining => return None,

@@ -228,6 +228,8 @@
 //! | what an agent says of itself | [`Registration`], [`StatusUpdate`], [`Heartbeat`] |
 //! | how a worker is | [`WorkerStatus`] |
 //! | the connection it dialed, and its end | [`Tunnel`], [`CloseReason`] |
+//! | the end of the key that a tunnel came in with | [`Revocation`] |
+//! | a time as state and documents have it | [`rfc3339`] |
 //! | joining: at the door, admitted or not, leaving | [`WorkerIntake`], [`Newcomer`], [`Joined`], [`JoinRefused`], [`Membership`] |
 //! | a worker that is there, and who is there | [`WorkerRef`], [`WorkerRegistry`], [`ModelInfo`] |
 //! | a worker with its slot taken, or why there is none | [`Scheduler`], [`PickedWorker`], [`PickError`] |
@@ -299,6 +301,7 @@ mod request;
 mod router;
 mod shared;
 mod state;
+mod times;
 mod trace;
 mod worker;
 mod worker_metrics;
@@ -317,13 +320,15 @@ pub use plugin::{
 };
 pub use pool::{ModelInfo, PickError, PickedWorker, Scheduler, Scorer, WorkerProvider, WorkerRegistry};
 pub use request::{
-    Caller, Io, KEY_HEADER, Login, LoginRefused, PathParams, RequestContext, RequestId, Scopes, Upgrade,
+    Caller, Io, KEY_HEADER, Login, LoginRefused, PathParams, RequestContext, RequestId, Revocation, Scopes,
+    Upgrade,
 };
 pub use router::{
     Access, Guard, Handler, HandlerResult, JSON_BYTES_MAX, Middleware, Operation, Route, Router,
 };
 pub use shared::Shared;
 pub use state::{StateElement, StateRegistry};
+pub use times::rfc3339;
 pub use trace::{
     AgentTimings, Span, SpanId, SpanKind, SpanSink, SpanValue, TIMINGS, TRACEPARENT, TRACESTATE,
     TimingsWanted, Trace, TraceId, read_traceparent, traceparent,

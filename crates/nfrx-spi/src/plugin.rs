@@ -72,6 +72,12 @@ pub trait PluginFactory: Send + Sync + 'static {
     /// the binary has, also for those that are switched off.
     fn descriptor(&self) -> PluginDescriptor;
 
+    /// Whether it is built whatever `PLUGINS` says, because an option of its own switches it
+    /// (decision 15). No by default.
+    fn is_always_built(&self) -> bool {
+        false
+    }
+
     /// Builds it: once, if it is switched on, inside the server's runtime and in the order
     /// of the binary's list. Option values have the types of their specs by then; an error
     /// is for a value of the right type that makes no sense

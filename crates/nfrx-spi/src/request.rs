@@ -171,6 +171,34 @@ impl Upgrade {
     }
 }
 
+/// Tells when the key that a connection came in with is good no longer. It is an extension
+/// of requests that ask for an upgrade on a route of [`Access::Worker`](crate::Access::Worker)
+/// with a named key.
+///
+/// A plugin that takes such a connection over ends it with its own goodbye
+/// ([`CloseReason::Unauthorized`](crate::CloseReason::Unauthorized)); the server cuts what
+/// still stands some seconds later.
+#[derive(Clone)]
+pub struct Revocation(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl Revocation {
+    /// Wraps what gives a future that completes with the key's end.
+    pub fn new(watch: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watch))
+    }
+
+    /// Completes when the key is good no longer.
+    pub fn happened(&self) -> BoxFuture<'static, ()> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Revocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revocation")
+    }
+}
+
 impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Upgrade")

@@ -143,6 +143,8 @@ pub enum CloseReason {
     ProtocolError,
     /// The agent said that it leaves.
     AgentLeft,
+    /// The key it came in with was revoked.
+    Unauthorized,
 }
 
 impl CloseReason {
@@ -155,6 +157,7 @@ impl CloseReason {
             Self::Disconnected => "disconnected by an operator",
             Self::ProtocolError => "protocol error",
             Self::AgentLeft => "drained",
+            Self::Unauthorized => "the agent's key is no longer valid",
         }
     }
 }

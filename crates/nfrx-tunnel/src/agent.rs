@@ -84,7 +84,7 @@ impl Offer {
     }
 
     /// The same while the agent drains: nothing new, whatever the backend says (KD-46).
-    pub(crate) fn drained(mut self) -> Self {
+    pub fn drained(mut self) -> Self {
         self.max_concurrency = 0;
         self.status = WorkerStatus::Draining;
         self

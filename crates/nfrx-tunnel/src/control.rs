@@ -52,6 +52,8 @@ pub(crate) enum ByeCode {
     Disconnected,
     ProtocolError,
     AgentLeft,
+    /// The agent's key was revoked.
+    Unauthorized,
     /// The registration was refused.
     Refused,
     #[serde(other)]
@@ -78,6 +80,7 @@ impl From<CloseReason> for ByeCode {
             CloseReason::Disconnected => Self::Disconnected,
             CloseReason::ProtocolError => Self::ProtocolError,
             CloseReason::AgentLeft => Self::AgentLeft,
+            CloseReason::Unauthorized => Self::Unauthorized,
         }
     }
 }

@@ -8,14 +8,15 @@ pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{Request, Response};
 use nfrx_spi::{
     Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, PluginContext,
-    RequestContext, Shared, Spawner, Tunnel, WorkerIntake,
+    RequestContext, Revocation, Shared, Spawner, Tunnel, WorkerIntake,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -147,6 +148,43 @@ struct Handle {
     inbox: mpsc::Sender<Call>,
     orders: watch::Sender<Orders>,
     pulse: Arc<Pulse>,
+}
+
+/// Watches the key that an agent came in with.
+pub(crate) struct KeyWatch(Option<Revocation>);
+
+impl KeyWatch {
+    /// Without a revocation the key stays good.
+    pub(crate) fn new(revocation: Option<Revocation>) -> Self {
+        Self(revocation)
+    }
+
+    /// Orders the end of the tunnel once its key is revoked. Never completes: the tunnel
+    /// ends as for any other order.
+    pub(crate) async fn close(self, tunnel: Weak<impl Tunnel>) -> Infallible {
+        self.revoked().await;
+        if let Some(tunnel) = tunnel.upgrade() {
+            tunnel.close(CloseReason::Unauthorized);
+        }
+        std::future::pending().await
+    }
+
+    /// Completes when the key is revoked.
+    pub(crate) async fn revoked(self) {
+        match self.0 {
+            Some(revocation) => revocation.happened().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Fails the calls that still come to a tunnel that is over.
+///
+/// Dropping the inbox is not enough: a caller that was given its place just before puts its
+/// call there just after, where nobody looks, and would wait for an answer for ever.
+pub(crate) async fn refuse_rest<T>(mut inbox: mpsc::Receiver<T>) {
+    inbox.close();
+    while inbox.recv().await.is_some() {}
 }
 
 /// What the tunnel's task was told.

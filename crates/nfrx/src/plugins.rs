@@ -9,5 +9,6 @@ pub(crate) fn all() -> Vec<Box<dyn PluginFactory>> {
         Box::new(nfrx_asr::AsrFactory),
         Box::new(nfrx_docling::DoclingFactory),
         Box::new(nfrx_mcp::McpFactory),
+        Box::new(nfrx_jobs::JobsFactory),
     ]
 }

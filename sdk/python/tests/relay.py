@@ -92,6 +92,8 @@ class Relay(httpx.AsyncBaseTransport):
         match [method, *parts]:
             case ["POST", "api", "jobs"]:
                 return self._create(request, body)
+            case ["GET", "api", "jobs"]:
+                return self._list(request)
             case ["POST", "api", "jobs", "claim"]:
                 return await self._claim(body)
             case ["POST", "api", "transfer"]:
@@ -124,6 +126,14 @@ class Relay(httpx.AsyncBaseTransport):
             self.jobs[name] = Stored(view, self.lease_seconds)
             self._publish(self.jobs[name])
         return answer({"job_id": self.keys[key], "status": "queued"})
+
+    def _list(self, request: httpx.Request) -> httpx.Response:
+        """Two jobs a part; a cursor is the number of those that came before."""
+        query = request.url.params
+        wanted = [job.view for job in self.jobs.values() if query.get("type") in (None, job.view["type"])]
+        start = int(query.get("cursor", 0))
+        more = {"next_cursor": str(start + 2)} if len(wanted) > start + 2 else {}
+        return answer({"jobs": wanted[::-1][start : start + 2], **more})
 
     async def _claim(self, body: dict[str, Any]) -> httpx.Response:
         def queued() -> list[Stored]:

@@ -131,7 +131,7 @@ async def test_a_lease_is_renewed_for_as_long_as_the_handler_works(relay: Relay)
 
 async def test_a_lost_lease_stops_the_handler_even_when_the_server_is_silent(relay: Relay) -> None:
     relay.lease_seconds = 0.06
-    relay.fault("POST .*/lease", httpx.ReadError("gone"), times=100)
+    relay.fault("POST .*/lease", httpx.ReadError("gone"), times=10_000)
     errors: list[str] = []
 
     async def endless(job: AsyncWorkerJob) -> None:
@@ -363,6 +363,18 @@ async def test_the_key_is_not_sent_to_another_host(relay: Relay) -> None:
     away, home = relay.calls("GET /away")
     assert "authorization" not in away.headers
     assert home.headers["authorization"] == "Bearer secret"
+
+
+# Seen to fail: with the cursor left out.
+async def test_a_list_goes_on_over_all_its_parts(relay: Relay) -> None:
+    async with AsyncClient(URL, transport=relay) as client:
+        made = [await client.create(kind) for kind in ("a&b", "other", "a&b", "a&b", "a&b", "a&b")]
+        found: list[str] = []
+        async for job in client.list(type="a&b"):
+            found.append(job.id)
+            assert len(found) <= len(made), "it does not end"
+        assert found == [made[5], made[4], made[3], made[2], made[0]]
+        assert len([job async for job in client.list()]) == 6
 
 
 async def test_an_iterator_is_not_sent_twice(relay: Relay) -> None:

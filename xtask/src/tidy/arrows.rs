@@ -44,7 +44,7 @@ fn place(name: &str) -> Option<Place> {
         "nfrx-server" | "nfrx-sim" | "nfrx-tunnel" => Place::Knows(&["nfrx-runtime", "nfrx-spi"]),
         "nfrx-agent" => Place::Knows(&["nfrx-runtime", "nfrx-spi", "nfrx-tunnel"]),
         "nfrx-asr" | "nfrx-docling" | "nfrx-jobs" | "nfrx-llm" | "nfrx-mcp" => Place::Plugin,
-        "nfrx" | "nfrx-conformance" | "nfrx-testkit" => Place::Joins,
+        "nfrx" | "nfrx-conformance" | "nfrx-soak" | "nfrx-testkit" => Place::Joins,
         _ => return None,
     })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::Method;
 use nfrx_agent::client::BackendClient;
 use nfrx_agent::{
-    Agent, AgentConfig, AgentParts, AgentState, AllowList, Backend, BaseUrl, Found, ProbeError, StatusBoard,
+    Agent, AgentConfig, AgentParts, AgentState, AllowList, Backend, BaseUrl, Found, LocalConfig, ProbeError,
+    StatusBoard,
 };
 use nfrx_runtime::Drain;
 use nfrx_spi::{BoxFuture, CallError};
@@ -34,18 +35,30 @@ impl Backend for Switch {
     }
 }
 
-struct Scene {
+pub(crate) struct Scene {
+    pub(crate) relay: Relay,
+    pub(crate) backend: PipeBackend,
+    pub(crate) there: watch::Sender<Option<bool>>,
+    pub(crate) status: StatusBoard,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) ended: oneshot::Receiver<bool>,
+    _tasks: Drain,
+}
+
+/// An agent that is not started yet.
+pub(crate) struct Prepared {
     relay: Relay,
     backend: PipeBackend,
     there: watch::Sender<Option<bool>>,
-    status: StatusBoard,
-    stop: oneshot::Sender<()>,
-    ended: oneshot::Receiver<bool>,
-    _tasks: Drain,
+    pub(crate) agent: Agent,
 }
 
 /// Starts an agent; `ended` tells whether it ended well.
 fn start(there: Option<bool>, drain_timeout: Option<Duration>) -> Scene {
+    prepare(there, drain_timeout, LocalConfig::default()).start()
+}
+
+pub(crate) fn prepare(there: Option<bool>, drain_timeout: Option<Duration>, local: LocalConfig) -> Prepared {
     let relay = Relay::new();
     let (connector, backend) = pipes();
     let base = BaseUrl::parse(&format!("http://{PRIVATE}:11434/v1")).expect("an address");
@@ -60,6 +73,7 @@ fn start(there: Option<bool>, drain_timeout: Option<Duration>) -> Scene {
         request_timeout: None,
         drain_timeout,
         reconnect: false,
+        local,
     };
     let parts = AgentParts {
         client,
@@ -69,16 +83,23 @@ fn start(there: Option<bool>, drain_timeout: Option<Duration>) -> Scene {
         poll_interval: Duration::from_secs(60),
     };
     let agent = Agent::new(config, parts).expect("a good address").with_connect(Arc::new(relay.clone()));
-    let (status, tasks) = (agent.status(), Drain::new());
-    let ((stop, stopped), (end, ended)) = (oneshot::channel::<()>(), oneshot::channel());
-    tasks.spawn("agent", async move {
-        let result = agent.run(async { drop(stopped.await) }).await;
-        let _ = end.send(result.is_ok());
-    });
-    Scene { relay, backend, there, status, stop, ended, _tasks: tasks }
+    Prepared { relay, backend, there, agent }
 }
 
-async fn until(status: &StatusBoard, state: AgentState) {
+impl Prepared {
+    pub(crate) fn start(self) -> Scene {
+        let Self { relay, backend, there, agent } = self;
+        let (status, tasks) = (agent.status(), Drain::new());
+        let ((stop, stopped), (end, ended)) = (oneshot::channel::<()>(), oneshot::channel());
+        tasks.spawn("agent", async move {
+            let result = agent.run(async { drop(stopped.await) }).await;
+            let _ = end.send(result.is_ok());
+        });
+        Scene { relay, backend, there, status, stop, ended, _tasks: tasks }
+    }
+}
+
+pub(crate) async fn until(status: &StatusBoard, state: AgentState) {
     let mut watch = status.watch();
     patiently(watch.wait_for(|status| status.state() == state)).await.expect("the agent is there");
 }

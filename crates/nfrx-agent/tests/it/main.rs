@@ -5,6 +5,7 @@ mod cancel;
 mod framing;
 mod life;
 mod limits;
+mod local;
 mod passing;
 mod relay;
 mod reuse;

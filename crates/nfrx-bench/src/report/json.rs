@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Report;
@@ -14,16 +15,17 @@ use crate::figure::FIGURES;
 /// Metrics whose ratio to the reference means something.
 const RATIOS: [&str; 5] = ["cpu_us", "mib_per_s", "requests_per_s", "chunks_per_s", "p50_us"];
 
-/// Writes the report to `file`, making its folder.
-pub(crate) fn write(report: &Report<'_>, file: &Path) -> Result<()> {
+/// Writes results to `file`, making its folder.
+pub(crate) fn save(results: &impl Serialize, file: &Path) -> Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    let text = serde_json::to_string_pretty(&value(report)).context("cannot write JSON")?;
+    let text = serde_json::to_string_pretty(results).context("cannot write JSON")?;
     fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn value(report: &Report<'_>) -> Value {
+/// The report with every round.
+pub(crate) fn value(report: &Report<'_>) -> Value {
     let memory: Vec<_> = report
         .memory
         .iter()

@@ -4,18 +4,18 @@ use std::fmt;
 
 /// Grows by rows.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     titles: Vec<String>,
     rows: Vec<(String, Vec<String>)>,
 }
 
 impl Table {
-    pub(super) fn new(titles: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn new(titles: impl Iterator<Item = String>) -> Self {
         Self { titles: titles.collect(), rows: Vec::new() }
     }
 
     /// A missing value is shown as a dash.
-    pub(super) fn row(&mut self, name: &str, cells: impl Iterator<Item = Option<String>>) {
+    pub(crate) fn row(&mut self, name: &str, cells: impl Iterator<Item = Option<String>>) {
         let cells = cells.map(|cell| cell.unwrap_or_else(|| "–".to_owned())).collect();
         self.rows.push((name.to_owned(), cells));
     }

@@ -45,6 +45,14 @@ fn every_kind_of_load_gives_figures_without_a_relay() {
 }
 
 #[test]
+fn job_queues_are_not_measured_without_ours() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nfrx-bench-jobs");
+    let output = Command::new(alone(&folder)).args(["jobs", "--quick"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--nfrx"), "the message says what to do");
+}
+
+#[test]
 fn a_figure_nobody_knows_is_refused() {
     let output = Command::new(PROGRAM).args(["--only", "small-c17"]).output().unwrap();
     assert!(!output.status.success());

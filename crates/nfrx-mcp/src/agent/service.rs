@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Method, Request, Response, Uri};
-use http_body::Body as _;
-use nfrx_agent::{JobGuard, StatusBoard, host_facts, is_plain_path};
+use nfrx_agent::{StatusBoard, counted, host_facts, is_plain_path};
 use nfrx_runtime::DrainWatch;
 use nfrx_spi::{Body, BoxFuture, CallError, WorkerStatus};
 use nfrx_tunnel::{AgentService, Offer};
@@ -15,7 +14,6 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::guarded::Guarded;
 use super::upstream::Upstream;
 use crate::digest::SessionMark;
 use crate::offer::{McpOffer, SESSIONS_MAX, ServerOffer};
@@ -143,13 +141,18 @@ impl Shared {
             CallError::Refused
         })?;
         *request.uri_mut() = target;
-        let job = self.status.job();
+        let mut job = self.status.job();
         let opens_session = served.offer.replicas && request.method() == Method::POST;
-        let answer = served.upstream.handle(request).await?;
+        let answered = served.upstream.handle(request).await;
+        let answer = answered.inspect_err(|error| {
+            if *error != CallError::RequestBody {
+                job.ended(false);
+            }
+        })?;
         if opens_session && let Some(session) = answer.headers().get("mcp-session-id") {
             self.note_session(SessionMark::of(session.as_bytes()));
         }
-        Ok(held(answer, job))
+        Ok(counted(answer, job))
     }
 
     /// The server that a request names, and the target there, if it may pass.
@@ -238,9 +241,4 @@ impl Shared {
             news
         });
     }
-}
-
-/// An answer that counts as running until it ends.
-fn held(answer: Response<Body>, job: JobGuard) -> Response<Body> {
-    answer.map(|body| if body.is_end_stream() { body } else { Body::stream(Guarded::new(body, job)) })
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use http::StatusCode;
-use nfrx_pool::{RequestKind, RequestMetrics, RequestTally, rfc3339};
+use nfrx_pool::{RequestKind, RequestMetrics, RequestTally};
 use nfrx_spi::metrics::{Counter, Family, Histogram, SECONDS};
+use nfrx_spi::rfc3339;
 use nfrx_spi::{Clock, Collector, McpSessionSnapshot, MetricsError, MetricsRegistry, Moment};
 use tracing::info;
 

@@ -1,7 +1,8 @@
 //! The server's own options, and how their texts become typed values.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 
+use nfrx_runtime::address::{ANY_HOST, LISTEN_FORMS, listen_address};
 use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions};
 
 use super::{Network, PluginChoice};
@@ -122,6 +123,9 @@ fn bound_specs() -> Vec<ArgSpec> {
                 "connections_per_address_max",
             )
             .default("256"),
+        ArgSpec::new("tunnels_per_key_max", ArgType::Int, "tunnels at once of agents that share a named key")
+            .from("--tunnels-per-key-max", "TUNNELS_PER_KEY_MAX", "tunnels_per_key_max")
+            .default("64"),
         ArgSpec::new("redis_addr", ArgType::String, "accepted for old set-ups; nothing is shared yet")
             .from("--redis-addr", "REDIS_ADDR", "redis_addr")
             .aliases(&["redisaddr"])
@@ -133,7 +137,7 @@ fn bound_specs() -> Vec<ArgSpec> {
 pub(super) fn listen(options: &PluginOptions) -> Result<SocketAddr, OptionError> {
     let port = options.int("port")?;
     let port = u16::try_from(port).map_err(|_| wrong("port", "a port from 0 to 65535", &port.to_string()))?;
-    address(options, "listen_addr", port).map(|found| found.unwrap_or((Ipv4Addr::UNSPECIFIED, port).into()))
+    address(options, "listen_addr", port).map(|found| found.unwrap_or((ANY_HOST, port).into()))
 }
 
 /// Where metrics are served, unless it is the main port: resolved last, so that `PORT`
@@ -147,25 +151,14 @@ pub(super) fn metrics(options: &PluginOptions, main: SocketAddr) -> Result<Optio
     Ok(found.filter(|addr| !same(addr)))
 }
 
-/// `host:port`, `:port`, a bare port or a bare host (KD-54); `None` when not set.
+/// An address in any form (KD-54); `None` when not set.
 fn address(options: &PluginOptions, id: &str, port: u16) -> Result<Option<SocketAddr>, OptionError> {
     let text = options.text(id).trim();
     if text.is_empty() {
         return Ok(None);
     }
-    let expected = "`host:port`, `:port`, a port or a host";
-    if let Ok(addr) = text.parse() {
-        return Ok(Some(addr));
-    }
-    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
-        return Ok(Some((Ipv4Addr::UNSPECIFIED, port).into()));
-    }
-    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(Some((ip, port).into()));
-    }
-    let with_port = if text.contains(':') { text.to_owned() } else { format!("{text}:{port}") };
-    let found = with_port.to_socket_addrs().ok().and_then(|mut found| found.next());
-    found.map(Some).ok_or_else(|| wrong(id, expected, text))
+    let found = listen_address(text, ANY_HOST, port);
+    found.map(Some).ok_or_else(|| wrong(id, LISTEN_FORMS, text))
 }
 
 pub(super) fn plugins(options: &PluginOptions) -> PluginChoice {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nfrx_spi::metrics::Gauge;
 
 use crate::config::Limits;
-use crate::telemetry::{Bound, Telemetry, process};
+use crate::telemetry::{Bound, Telemetry};
 
 /// Counts connections.
 pub(crate) struct Bounds {
@@ -34,7 +34,7 @@ impl Bounds {
     /// These limits, or what the process's file limit leaves: a fifth stays for what is
     /// not a connection.
     pub(crate) fn new(limits: &Limits, telemetry: &Telemetry) -> Arc<Self> {
-        let files = process::file_limit().map_or(usize::MAX, |max| max / 5 * 4);
+        let files = nfrx_runtime::file_limit().map_or(usize::MAX, |max| max / 5 * 4);
         Arc::new(Self {
             all_max: limits.connections_max.min(files),
             address_max: limits.connections_per_address_max,

@@ -3,10 +3,11 @@
 
 use http::header::{ORIGIN, UPGRADE};
 use http::{Method, Uri, request};
+use nfrx_runtime::address::host_name;
 use nfrx_spi::ApiError;
 
 use crate::config::OriginConfig;
-use crate::gate::{Peer, host_name};
+use crate::gate::Peer;
 
 /// Names and origins that are ours or allowed.
 pub(super) struct Origins {

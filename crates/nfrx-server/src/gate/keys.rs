@@ -54,6 +54,22 @@ impl Keys {
         found.cloned()
     }
 
+    /// The key of this name.
+    pub(super) fn named(&self, name: &str) -> Option<Key> {
+        self.0.iter().find(|key| key.grant.name.as_deref() == Some(name)).cloned()
+    }
+
+    /// Whether `held`, a named key, is still here and lets agents do what it did.
+    pub(super) fn allow_as_before(&self, held: &Key) -> bool {
+        let (before, name) = (&held.grant.scopes, held.grant.name.as_deref());
+        self.0.iter().any(|key| {
+            let now = &key.grant.scopes;
+            key.digest.same(&held.digest)
+                && key.grant.name.as_deref() == name
+                && (&now.services, &now.workers) == (&before.services, &before.workers)
+        })
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()

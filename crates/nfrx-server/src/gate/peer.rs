@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
+use nfrx_runtime::address::{host_name, is_local_name};
 
 use super::side::ROLES;
 use crate::config::{Network, OriginConfig};
@@ -102,12 +103,7 @@ impl Proxies {
     /// A page of a stranger that had its name resolve to this machine (DNS rebinding)
     /// would show its own name here.
     fn is_private(&self, host: &str) -> bool {
-        let name = host_name(host);
-        let local = ["localhost", "local", "internal", "lan", "home.arpa", "test"];
-        name.parse::<IpAddr>().is_ok()
-            || !name.contains('.')
-            || local.iter().any(|top| name.strip_suffix(top).is_some_and(|rest| rest.ends_with('.')))
-            || self.hosts.contains(&name)
+        is_local_name(host) || self.hosts.contains(&host_name(host))
     }
 }
 
@@ -116,19 +112,6 @@ impl Proxies {
 fn says_relayed(headers: &HeaderMap) -> bool {
     let says = |name: &str| name == "via" || CLIENT_NAMED.contains(&name) || name.starts_with(X_FORWARDED);
     headers.keys().any(|name| says(name.as_str()))
-}
-
-/// The name of `host:port`, in lower case and without brackets.
-pub(crate) fn host_name(host: &str) -> String {
-    let name = match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|c| c.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
-        _ => host,
-    };
-    name.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase()
 }
 
 #[cfg(test)]

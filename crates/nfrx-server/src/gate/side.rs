@@ -1,9 +1,10 @@
 //! One side, clients or agents: its keys and roles.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
+use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::digest::Digest;
@@ -24,7 +25,7 @@ pub(super) struct Side {
     roles: Vec<String>,
     nameless: Option<Key>,
     file: Option<Mutex<KeysFile>>,
-    keys: RwLock<Arc<Keys>>,
+    keys: watch::Sender<Arc<Keys>>,
     refused: AtomicBool,
 }
 
@@ -50,7 +51,7 @@ impl Side {
             roles: config.roles.clone(),
             nameless,
             file: file.map(Mutex::new),
-            keys: RwLock::new(Arc::new(keys)),
+            keys: watch::Sender::new(Arc::new(keys)),
             refused: AtomicBool::new(false),
         })
     }
@@ -63,7 +64,14 @@ impl Side {
 
     /// Its keys now.
     pub(super) fn keys(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.borrow())
+    }
+
+    /// The named key as it is now, and all that its side will have.
+    pub(super) fn standing(&self, name: &str) -> Option<(Key, watch::Receiver<Arc<Keys>>)> {
+        let keys = self.keys.subscribe();
+        let held = keys.borrow().named(name)?;
+        Some((held, keys))
     }
 
     /// Reads the file again if it has changed. A broken file changes nothing: the keys
@@ -75,7 +83,7 @@ impl Side {
             Ok(Some(named)) => {
                 let keys = Keys::new(self.nameless.as_ref(), named);
                 info!(side = self.name, keys = keys.len(), "keys reloaded");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                self.keys.send_replace(Arc::new(keys));
             }
             Err(problem) => {
                 if !self.refused.swap(true, Ordering::Relaxed) {

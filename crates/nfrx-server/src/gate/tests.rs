@@ -25,7 +25,7 @@ fn login(api: SideConfig, workers: SideConfig) -> LoginConfig {
 /// `request` is `address key roles`, with `-` for what is not there; the answer is
 /// `ok` or the status.
 fn ask(login: &LoginConfig, access: Access, request: &str) -> String {
-    let gate = Gate::new(login).expect("no files to read");
+    let gate = Gate::new(login, 64).expect("no files to read");
     let parts: Vec<_> = request.split(' ').collect();
     let mut headers = HeaderMap::new();
     for (name, part) in [("authorization", parts[1]), (side::ROLES, parts[2])] {
@@ -98,7 +98,7 @@ fn the_admin_key_reads_and_acts_but_is_no_worker() {
 #[tokio::test(start_paused = true)]
 async fn wrong_keys_are_slowed_down_and_a_right_one_never_is() {
     let login = login(side("alpha", ""), side("beta", ""));
-    let gate = Gate::new(&login).expect("no files to read");
+    let gate = Gate::new(&login, 64).expect("no files to read");
     let proxies = Proxies::new(&[], &OriginConfig::default());
     let ask = |key: &str| {
         let mut headers = HeaderMap::new();

@@ -1,14 +1,14 @@
-//! `/metrics`: open to this machine and private networks, with a client's key from
-//! elsewhere (decision 19).
+//! `/metrics`: open to this machine, under a name of its own, and to private networks; with
+//! a client's key from elsewhere (decision 19).
 
 use std::sync::Arc;
 
 use http::{Method, Request};
+use nfrx_runtime::address::is_private;
 use nfrx_runtime::metrics_text::{CONTENT_TYPE, Registry};
 use nfrx_spi::{Access, ApiError, Body, RequestContext, Router};
 
 use super::content;
-use crate::config::is_private;
 use crate::front::Shared;
 use crate::gate::Peer;
 
@@ -28,7 +28,9 @@ pub(super) fn routes(router: &mut Router, registry: &Arc<Registry>, shared: &Arc
 
 fn judge(shared: &Shared, request: &Request<Body>) -> Result<(), ApiError> {
     let peer = request.extensions().get::<Peer>().ok_or(ApiError::Internal)?;
-    if is_private(peer.client) && !peer.is_relayed {
+    // A stranger's page in a browser here would come with its own name (DNS rebinding).
+    let is_rebound = peer.address.ip().to_canonical().is_loopback() && !peer.host_is_private;
+    if is_private(peer.client) && !peer.is_relayed && !is_rebound {
         return Ok(());
     }
     shared.gate.judge(Access::Client, "", peer, request.headers()).map(drop)

@@ -57,7 +57,8 @@ pub(super) fn routes(router: &mut Router) {
     });
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response<Body> {
+/// A file for browsers, which may load nothing from elsewhere.
+pub(super) fn file(kind: &'static str, text: &'static str) -> Response<Body> {
     let mut response = content(kind, text);
     let said: [(HeaderName, &'static str); 3] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),

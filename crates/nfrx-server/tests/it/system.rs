@@ -132,6 +132,10 @@ async fn metrics_are_for_private_peers_and_key_holders() {
     let relayed = request("GET", "/metrics", &[("x-forwarded-for", "8.8.8.8")], "");
     // Seen to fail: with any private peer let in, a proxy among them.
     assert_eq!(world.ask("10.1.2.3:1", relayed).await.status(), 401);
+    let rebound = || request("GET", "/metrics", &[("host", "evil.example")], "");
+    // Seen to fail: without the look at the host.
+    assert_eq!(world.ask(LOCAL, rebound()).await.status(), 401);
+    assert_eq!(world.ask("10.1.2.3:1", rebound()).await.status(), 200);
     for (peer, key, status) in [
         (LOCAL, None, 200),
         ("10.1.2.3:1", None, 200),
@@ -233,4 +237,28 @@ async fn readiness_is_the_plugins_own() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     let state = world.ask(LOCAL, get("/api/state", None)).await.json();
     assert_eq!(state["plugins"]["server"]["status"]["fake"], "ready");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_document_of_the_api_is_for_all_and_its_page_loads_nothing_from_elsewhere() {
+    let world = World::new(with_keys());
+    let document = world.ask(REMOTE, get("/api/client/openapi.json", None)).await;
+    assert_eq!((document.status().as_u16(), header(&document, "content-type")), (200, "application/json"));
+    let document = document.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/api/fake/v1/echo"]["post"].is_object());
+    for path in ["/api/client", "/api/client/", "/api/client/anything"] {
+        let page = world.ask(REMOTE, get(path, None)).await;
+        assert_eq!(
+            (page.status().as_u16(), header(&page, "content-type")),
+            (200, "text/html; charset=utf-8")
+        );
+        let policy = header(&page, "content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
+        assert!(!page.text().contains("://"), "nothing of another host");
+    }
+    for asset in ["/api/client/api.js", "/api/client/api.css"] {
+        let asset = world.ask(REMOTE, get(asset, None)).await;
+        assert!(!asset.text().contains("://") && !asset.text().contains("innerHTML"));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nfrx_agent::client::{BackendClient, Connector};
-use nfrx_agent::{Agent, AgentConfig, AgentError, AgentStatus, BaseUrl, StatusBoard};
+use nfrx_agent::{Agent, AgentConfig, AgentError, AgentStatus, BaseUrl, LocalConfig, StatusBoard};
 use nfrx_asr::agent::{AsrConfig, asr_agent_specs};
 use nfrx_docling::agent::{DoclingConfig, docling_agent_specs};
 use nfrx_llm::agent::{LlmConfig, llm_agent_specs};
@@ -105,6 +105,7 @@ impl AgentPlan {
             request_timeout: self.request_timeout,
             drain_timeout: None,
             reconnect: self.reconnect,
+            local: LocalConfig::default(),
         };
         let batch = [("embedding_batch_size".to_owned(), self.embedding_batch_size.to_string())];
         let options = batch.into_iter().chain(self.options).collect();
@@ -179,6 +180,11 @@ impl RunningAgent {
             end.send_replace(Some(ended.map_err(|error| error.to_string())));
         });
         Self { status, stop, ran, _task: task }
+    }
+
+    /// What it knows of itself now.
+    pub fn status(&self) -> AgentStatus {
+        self.status.watch().borrow().clone()
     }
 
     /// Waits until it knows of itself what `reached` wants.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use nfrx_spi::BoxFuture;
+use nfrx_spi::{BoxFuture, Io};
 use nfrx_tunnel::{Connect, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -31,6 +31,16 @@ pub enum Carrier {
     /// Protocol v1: on its way the upgrade request loses the subprotocol it asks for, as if
     /// the agent were an old one.
     V1,
+}
+
+impl Carrier {
+    /// A connection on which an agent's tunnel carries this.
+    pub fn over(self, io: impl Io + 'static) -> Connection {
+        match self {
+            Self::H2 => Box::pin(io),
+            Self::V1 => Box::pin(WithoutProtocol::new(Box::pin(io) as Connection)),
+        }
+    }
 }
 
 impl Dialer {
@@ -59,10 +69,7 @@ impl Connect for Dialer {
         let (ours, theirs, control) = pipe(self.options);
         let dialed = if self.entrance.enter(theirs, LOCAL, control.clone()) {
             self.lock().push(control);
-            Ok(match self.carrier {
-                Carrier::H2 => Box::pin(ours) as Connection,
-                Carrier::V1 => Box::pin(WithoutProtocol::new(ours)),
-            })
+            Ok(self.carrier.over(ours))
         } else {
             Err(Entrance::nobody())
         };

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use nfrx_spi::{ApiError, Body, Caller, HandlerResult, Io, RequestContext, Upgrade};
+use nfrx_spi::{ApiError, Body, Caller, CloseReason, HandlerResult, Io, RequestContext, Revocation, Upgrade};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
-use super::{Parts, owner};
+use super::{KeyWatch, Parts, close_name, owner};
 use crate::counters::Counted;
 use crate::{SUBPROTOCOL, v1};
 
@@ -21,14 +21,15 @@ pub(super) fn upgrade(
     if let Some(refusal) = refusal(&request) {
         return refusal;
     }
-    let (Some(upgrade), Some(key)) =
+    let (Some(upgrade), Some(nonce)) =
         (request.extensions_mut().remove::<Upgrade>(), request.headers().get(header::SEC_WEBSOCKET_KEY))
     else {
         return Err(ApiError::Internal);
     };
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = derive_accept_key(nonce.as_bytes());
     let shared = Arc::clone(parts);
     let caller = context.caller;
+    let key = KeyWatch::new(request.extensions_mut().remove::<Revocation>());
     // An agent that asks for nothing speaks v1, and whoever asks for what we don't have may
     // try it, too (decision 4 of the design).
     let is_h2 = holds(request.headers(), header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
@@ -36,8 +37,8 @@ pub(super) fn upgrade(
         "tunnel",
         Box::pin(async move {
             match upgrade.stream().await {
-                Ok(io) if is_h2 => owner::run(shared, io, caller).await,
-                Ok(io) => old(shared, io, caller).await,
+                Ok(io) if is_h2 => owner::run(shared, io, caller, key).await,
+                Ok(io) => old(shared, io, caller, key).await,
                 Err(error) => debug!(%error, "an agent left before its upgrade was done"),
             }
         }),
@@ -58,10 +59,14 @@ pub(super) fn upgrade(
 }
 
 /// Serves an agent that speaks what the plugin's old agents speak.
-async fn old(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller) {
-    let Some(legacy) = parts.legacy.clone() else { return v1::relay::run(parts, io, caller).await };
+async fn old(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller, key: KeyWatch) {
+    let Some(legacy) = parts.legacy.clone() else { return v1::relay::run(parts, io, caller, key).await };
     let _open = Counted::new(&parts.counters, |counters| &counters.open);
-    let reason = legacy.serve(io, caller).await;
+    // A protocol of the plugin's own knows of no keys: its connection just ends.
+    let reason = tokio::select! {
+        reason = legacy.serve(io, caller) => reason,
+        () = key.revoked() => close_name(CloseReason::Unauthorized),
+    };
     parts.counters.closed(reason).inc();
 }
 

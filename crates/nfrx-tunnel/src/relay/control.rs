@@ -92,6 +92,7 @@ pub(crate) fn name(reason: CloseReason) -> &'static str {
         CloseReason::Disconnected => "disconnected",
         CloseReason::ProtocolError => "protocol_error",
         CloseReason::AgentLeft => "agent_left",
+        CloseReason::Unauthorized => "unauthorized",
     }
 }
 

@@ -22,7 +22,7 @@ use tracing::{debug, info};
 use super::control::{self, Control, ControlStream};
 use super::pump::{Call, pump};
 use super::stream::Buffer;
-use super::{Handle, INBOX, Orders, Parts, Pulse};
+use super::{Handle, INBOX, KeyWatch, Orders, Parts, Pulse, refuse_rest};
 use crate::counters::{Counted, TunnelCounters};
 use crate::limits::{self, STREAMS_MAX};
 use crate::ws_io::WsIo;
@@ -36,7 +36,7 @@ const STALL_TICK: Duration = Duration::from_secs(1);
 type Wire = WsIo<Pin<Box<dyn Io>>>;
 
 /// Runs a tunnel from the end of its upgrade to its own end.
-pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller) {
+pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller, key: KeyWatch) {
     let counters = &parts.counters;
     let _open = Counted::new(counters, |counters| &counters.open);
     let pulse = Arc::new(Pulse::new(Arc::clone(&parts.clock)));
@@ -52,6 +52,7 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller)
     let (inbox_end, inbox) = mpsc::channel(INBOX);
     let (orders_end, orders) = watch::channel(Orders::default());
     let handle = Arc::new(Handle { inbox: inbox_end, orders: orders_end, pulse: Arc::clone(&pulse) });
+    let tunnel = Arc::downgrade(&handle);
     let control = Control { parts: Arc::clone(&parts), handle, orders, pulse: Arc::clone(&pulse), caller };
     let mut engine = Engine::new(Arc::clone(&parts), connection, inbox, send.clone());
     let buffers = Arc::clone(&engine.buffers);
@@ -65,6 +66,7 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller)
         }
         reason = control::keep(control, send) => reason,
         () = measure(ping, parts.settings.heartbeat, &pulse) => ("broken", None),
+        never = key.close(tunnel) => match never {},
         () = cut_stalled(&buffers, parts.settings.stall_max, counters) => ("broken", None),
     };
     counters.closed(reason).inc();
@@ -170,17 +172,20 @@ impl Engine {
     /// Fails what still runs, and lets the goodbye leave.
     async fn close(self, goodbye: Option<ControlStream>) {
         let Self { mut connection, inbox, send, pumps, .. } = self;
-        drop((inbox, pumps, send));
-        if let Some(mut stream) = goodbye {
-            let leaving = async {
-                tokio::select! {
-                    _ = &mut connection => {}
-                    () = stream.ended() => {}
-                }
-            };
-            let _ = tokio::time::timeout(GOODBYE, leaving).await;
-        }
-        // With nobody left to use it, the connection says that it goes and closes.
-        let _ = tokio::time::timeout(GOODBYE, connection).await;
+        drop((pumps, send));
+        let leaving = async {
+            if let Some(mut stream) = goodbye {
+                let heard = async {
+                    tokio::select! {
+                        _ = &mut connection => {}
+                        () = stream.ended() => {}
+                    }
+                };
+                let _ = tokio::time::timeout(GOODBYE, heard).await;
+            }
+            // With nobody left to use it, the connection says that it goes and closes.
+            let _ = tokio::time::timeout(GOODBYE, connection).await;
+        };
+        tokio::join!(refuse_rest(inbox), leaving);
     }
 }

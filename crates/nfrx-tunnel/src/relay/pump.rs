@@ -15,7 +15,7 @@ use nfrx_spi::{Body, BodyError, CallError, TIMINGS, TimingsWanted};
 use tokio::sync::oneshot;
 
 use super::Parts;
-use super::stream::{Buffer, End, StreamBody};
+use super::stream::{Buffer, End, Filling, StreamBody};
 use crate::control::RESERVED_PATH;
 use crate::counters::{Counted, TunnelCounters};
 use crate::headers;
@@ -24,15 +24,6 @@ use crate::headers;
 pub(super) struct Call {
     pub(super) request: Request<Body>,
     pub(super) answer: oneshot::Sender<Result<Response<Body>, CallError>>,
-}
-
-/// Ends the buffer when its pump ends, also when the tunnel drops it.
-struct Filling(Arc<Buffer>);
-
-impl Drop for Filling {
-    fn drop(&mut self) {
-        self.0.end(End::Broken(BodyError::Aborted));
-    }
 }
 
 /// Carries one request. `opened` is told of the buffer of its answer.
@@ -91,10 +82,10 @@ pub(super) async fn pump(
     }
     let buffer = Arc::new(Buffer::new(Arc::clone(&parts.unread), parts.settings.unread_bytes_max));
     opened(Arc::downgrade(&buffer));
-    let filling = Filling(Arc::clone(&buffer));
+    let filling = Filling::new(&buffer);
     let body = Body::stream(StreamBody::new(buffer));
     if answer.send(Ok(Response::from_parts(head, body))).is_ok() {
-        read(stream, upload, &filling.0, counters).await;
+        read(stream, upload, &filling, counters).await;
     }
 }
 

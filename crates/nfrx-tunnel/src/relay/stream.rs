@@ -4,6 +4,7 @@
 //! and one slow reader delays nobody. What the reader has not taken is kept here, merged;
 //! the window is given back only for what was taken, so it bounds this buffer.
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -45,6 +46,30 @@ struct State {
     abandoned: bool,
     reader: Option<Waker>,
     pump: Option<Waker>,
+}
+
+/// The right to fill a buffer. Dropped before the end it breaks the answer off: no reader
+/// waits for what nobody sends any more.
+pub(crate) struct Filling(Arc<Buffer>);
+
+impl Filling {
+    pub(crate) fn new(buffer: &Arc<Buffer>) -> Self {
+        Self(Arc::clone(buffer))
+    }
+}
+
+impl Deref for Filling {
+    type Target = Buffer;
+
+    fn deref(&self) -> &Buffer {
+        &self.0
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.0.end(End::Broken(BodyError::Aborted));
+    }
 }
 
 /// How a stream ended.

@@ -1,9 +1,10 @@
 //! The relay's end against agents that break the protocol.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +17,12 @@ use nfrx_spi::{
     Tunnel, WorkerIntake,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::{Acceptor, TunnelSettings, owner};
+use super::{Acceptor, KeyWatch, TunnelSettings, owner, refuse_rest};
 use crate::limits;
 use crate::ws_io::WsIo;
 
@@ -63,7 +64,10 @@ impl Bench {
         );
         let (ours, theirs) = duplex(8192);
         let caller = Caller { peer: ([127, 0, 0, 1], 9).into(), key: None, scopes: Arc::default() };
-        tasks.spawn("tunnel", owner::run(Arc::clone(&acceptor.parts), Box::pin(ours), caller));
+        tasks.spawn(
+            "tunnel",
+            owner::run(Arc::clone(&acceptor.parts), Box::pin(ours), caller, KeyWatch::new(None)),
+        );
         (Self { tasks, acceptor, pool }, theirs)
     }
 
@@ -250,4 +254,19 @@ async fn a_body_shorter_than_it_says_is_broken() {
     if let Ok(answer) = answer {
         assert!(answer.into_body().collect().await.is_err());
     }
+}
+
+// Seen to fail: when the inbox is only dropped.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_let_in_as_the_tunnel_ended_fails_at_once() {
+    let (calls, inbox) = mpsc::channel(1);
+    let place = calls.reserve().await.expect("it is open");
+    let mut refusing = std::pin::pin!(refuse_rest(inbox));
+    let waits = poll_fn(|cx| Poll::Ready(refusing.as_mut().poll(cx).is_pending())).await;
+    assert!(waits, "somebody is on the way");
+    let (answer, answered) = oneshot::channel::<()>();
+    place.send(answer);
+    tokio::join!(refusing, async { assert!(answered.await.is_err()) });
+    // The callers' end is still there: it is part of what waits.
+    assert!(calls.is_closed());
 }

@@ -34,6 +34,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// its next message until the last has left, so that they take turns.
 const OUTBOX: usize = 16;
 
+/// Heartbeats and updates that wait for a server which takes nothing; beyond it the server
+/// is lost.
+const UNSAID_MAX: usize = 16;
+
 /// A request's body in base64, and what is around it.
 const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX / 3 * 4 + 1024 * 1024;
 
@@ -101,6 +105,9 @@ impl Tunnel {
                     if self.pongs && self.session.silence() >= 3 * HEARTBEAT {
                         return Ended::Lost("nothing came from the server for too long".to_owned());
                     }
+                    if self.socket.urgent_len() >= UNSAID_MAX {
+                        return Ended::Lost("the server took nothing for too long".to_owned());
+                    }
                     self.socket.say(Outgoing::Heartbeat((self.session.heartbeat)()).text());
                     self.socket.ping();
                 }
@@ -137,6 +144,9 @@ impl Tunnel {
             }
             let Poll::Ready(heard) = self.socket.poll_hear(cx) else { return Poll::Pending };
             *self.session.heard.lock() = Some(Instant::now());
+            if self.requests.len() >= 2 * STREAMS_MAX as usize {
+                return Poll::Ready(Some(Ended::Lost("the server asks and takes no answers".to_owned())));
+            }
             match heard {
                 Heard::Text(text) => self.take(&text),
                 Heard::Beat => self.pongs = true,

@@ -9,6 +9,11 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use nfrx_spi::{Heartbeat, Registration, StatusUpdate};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
+/// What HTTP/2 counts for a header besides its name and value (RFC 9113 §10.5.1).
+const LINE_BYTES: usize = 32;
+
 /// Any message, as far as its type tells what else to read. Texts are borrowed where they
 /// have no escapes, which base64 never has.
 #[derive(Debug, Deserialize)]
@@ -154,8 +159,11 @@ pub(super) fn bytes(data: &str) -> Option<Vec<u8>> {
 pub(super) fn to_map(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut map = BTreeMap::new();
     for name in headers.keys() {
-        let values: Vec<&str> =
-            headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        let values: Vec<&str> = headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+            .collect();
         if values.is_empty() || (*name == header::SET_COOKIE && values.len() > 1) {
             continue;
         }
@@ -164,12 +172,19 @@ pub(super) fn to_map(headers: &HeaderMap) -> BTreeMap<String, String> {
     map
 }
 
-/// What of a map are headers; anything else is left out.
-pub(super) fn from_map(map: Option<BTreeMap<String, String>>) -> HeaderMap {
+/// What of a map are headers; anything else is left out. `None` when they are more than a
+/// head may hold: the same bound as on `nfrx.h2`, and the map of headers has one of its own
+/// beyond which it panics.
+pub(super) fn from_map(map: Option<BTreeMap<String, String>>) -> Option<HeaderMap> {
+    let map = map.unwrap_or_default();
+    let bytes: usize = map.iter().map(|(name, value)| name.len() + value.len() + LINE_BYTES).sum();
+    if bytes > limits::HEAD_BYTES_MAX as usize {
+        return None;
+    }
     let header = |(name, value): (String, String)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
     };
-    map.unwrap_or_default().into_iter().filter_map(header).collect()
+    Some(map.into_iter().filter_map(header).collect())
 }
 
 /// A name as peers of v1 write it: `Content-Type`.
@@ -219,7 +234,7 @@ mod tests {
     fn what_is_no_header_is_left_out() {
         let map = [("a b", "1"), ("x", "line\nend"), ("ok", "1")];
         let map = map.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let headers = from_map(Some(map));
+        let headers = from_map(Some(map)).expect("few");
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["ok"]);
     }
 

@@ -21,7 +21,7 @@ use super::FIRST_MESSAGE_BYTES_MAX;
 use super::frame::{Frame, Kind};
 use super::socket::{Heard, Socket};
 use crate::counters::Counted;
-use crate::relay::{INBOX, Orders, Parts, Pulse, close_name};
+use crate::relay::{INBOX, KeyWatch, Orders, Parts, Pulse, close_name, refuse_rest};
 use call::{Call, Gone, Handle};
 use open::OpenRequests;
 
@@ -32,11 +32,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// whole pool looks through. Of those beyond only the newest counts (KD-18).
 const UPDATES_PER_TICK: u32 = 20;
 
+/// What is heard from an agent at a stretch: however much it says, its own requests, the
+/// orders to close and the ticks get their turns.
+const HEARD_PER_TURN: usize = 64;
+
 /// Cancels that wait for an agent which takes nothing; beyond it the agent is lost (KD-18).
 const CANCELS_MAX: usize = 1024;
 
 /// Runs a tunnel from the end of its upgrade to its own end.
-pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller) {
+pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller, key: KeyWatch) {
     let counters = Arc::clone(&parts.counters);
     let _open = Counted::new(&counters, |counters| &counters.open);
     let pulse = Arc::new(Pulse::new(Arc::clone(&parts.clock)));
@@ -65,6 +69,8 @@ pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller)
         gone: Arc::clone(&gone),
         parts: Arc::clone(&parts),
     });
+    // Not held here: the tunnel ends when nobody else has it.
+    let tunnel = Arc::downgrade(&handle);
     let peer = caller.ip();
     let newcomer = Newcomer { registration, tunnel: handle, caller, resume: None };
     let Joined { worker_id, epoch, membership, .. } = match parts.intake.join(newcomer) {
@@ -88,15 +94,19 @@ pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller)
         membership,
         pace: Pace::default(),
     };
-    let ended = engine.run().await;
-    let Engine { socket, open, membership, .. } = engine;
+    let ended = tokio::select! {
+        biased;
+        ended = engine.run() => ended,
+        never = key.close(tunnel) => match never {},
+    };
+    let Engine { socket, inbox, open, membership, .. } = engine;
     // First out of the pool, then the requests, then the goodbye.
     drop(membership);
     drop(open);
     info!(worker = %worker_id, epoch, reason = ended.name(), "worker left");
     counters.closed(ended.name()).inc();
     let (code, reason) = ended.farewell();
-    socket.close(code, reason).await;
+    tokio::join!(refuse_rest(inbox), socket.close(code, reason));
 }
 
 /// Reads the first message, which must be a registration (worker protocol §5).
@@ -146,6 +156,8 @@ impl Ended {
         match self {
             Self::Closed(CloseReason::AgentLeft) => (1000, ""),
             Self::Closed(CloseReason::ProtocolError) => (1008, CloseReason::ProtocolError.as_str()),
+            // As the old server says it (worker protocol §6).
+            Self::Closed(CloseReason::Unauthorized) => (1008, "unauthorized"),
             Self::Closed(reason) => (1001, reason.as_str()),
             Self::Broken => (1011, "server error"),
         }
@@ -206,7 +218,12 @@ impl Engine {
 
     /// One turn: who left, what goes out, what comes in. `Ready` when the tunnel is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        loop {
+        // Looked at here as well: the runtime lets a task that reads without a pause wait for
+        // nothing else.
+        if let Some(reason) = self.orders.borrow().close {
+            return Poll::Ready(Ended::Closed(reason));
+        }
+        for _ in 0..HEARD_PER_TURN {
             for id in self.gone.take(cx) {
                 if self.open.forget(&id) {
                     self.cancel(&id);
@@ -235,6 +252,8 @@ impl Engine {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn cancel(&mut self, id: &str) {

@@ -1,6 +1,6 @@
 //! `nfrx asr`: the agent in front of a speech recogniser.
 
-use nfrx_agent::{Agent, AgentConfig};
+use nfrx_agent::Agent;
 use nfrx_asr::agent::{AsrConfig, asr_agent_specs};
 use nfrx_runtime::options::{Catalogue, Loaded};
 
@@ -12,7 +12,7 @@ pub(super) fn catalogue() -> Catalogue {
 
 pub(super) fn agent(loaded: &Loaded) -> anyhow::Result<Agent> {
     let options = loaded.group(CommandName::Asr.text());
-    let config = AgentConfig::of_kind(CommandName::Asr.text(), &options)?;
+    let config = super::agent::config(CommandName::Asr, &options)?;
     let asr = AsrConfig::from_options(&options)?;
     Ok(nfrx_asr::agent::agent(config, &asr)?)
 }

@@ -1,6 +1,6 @@
 //! `nfrx docling`: the agent in front of a document converter.
 
-use nfrx_agent::{Agent, AgentConfig};
+use nfrx_agent::Agent;
 use nfrx_docling::agent::{DoclingConfig, docling_agent_specs};
 use nfrx_runtime::options::{Catalogue, Loaded};
 
@@ -12,7 +12,7 @@ pub(super) fn catalogue() -> Catalogue {
 
 pub(super) fn agent(loaded: &Loaded) -> anyhow::Result<Agent> {
     let options = loaded.group(CommandName::Docling.text());
-    let config = AgentConfig::of_kind(CommandName::Docling.text(), &options)?;
+    let config = super::agent::config(CommandName::Docling, &options)?;
     let docling = DoclingConfig::from_options(&options)?;
     Ok(nfrx_docling::agent::agent(config, &docling)?)
 }

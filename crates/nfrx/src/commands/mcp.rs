@@ -30,7 +30,7 @@ pub(super) fn agent(loaded: &Loaded) -> anyhow::Result<Agent> {
 
 fn configs(loaded: &Loaded) -> anyhow::Result<(AgentConfig, McpConfig)> {
     let options = loaded.group(CommandName::Mcp.text());
-    let config = AgentConfig::of_kind(CommandName::Mcp.text(), &options)?;
+    let config = super::agent::config(CommandName::Mcp, &options)?;
     Ok((config, McpConfig::from_options(&options)?))
 }
 

@@ -38,10 +38,12 @@ const AGENT: &str = "
     den-1 CLIENT_ID --client-id clientid client_id
     den CLIENT_NAME --client-name clientname client_name
     7.5 REQUEST_TIMEOUT --request-timeout requesttimeout request_timeout
+    127.0.0.1:9 METRICS_PORT --metrics-port metricsaddr metrics_addr
     true RECONNECT --reconnect -r reconnect";
 
 /// What the agents of pools have besides; the old MCP agent had none of it.
 const POOL_AGENT: &str = "
+    127.0.0.1:8 STATUS_ADDR --status-addr statusaddr status_addr
     3 MAX_CONCURRENCY --max-concurrency maxconcurrency max_concurrency
     -1s DRAIN_TIMEOUT --drain-timeout draintimeout drain_timeout";
 

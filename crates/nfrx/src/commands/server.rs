@@ -46,3 +46,61 @@ pub(super) fn run(loaded: &Loaded, check: bool) -> anyhow::Result<()> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use nfrx_testkit::http::{HttpClient, get};
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every `$ref` in the value.
+    fn refs<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(Value::as_str));
+                map.values().for_each(|inner| refs(inner, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| refs(item, found)),
+            _ => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn the_document_has_every_route_of_every_plugin_and_no_loose_end() {
+        let server = Server::in_memory(ServerConfig::local(), plugins::all()).expect("a valid configuration");
+        let served: BTreeSet<_> = server
+            .served()
+            .iter()
+            .map(|(method, pattern)| (pattern.replace("{*", "{"), method.as_str().to_ascii_lowercase()))
+            .collect();
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        server.door().open(theirs, ([127, 0, 0, 1], 1).into());
+        let mut client = HttpClient::over(ours).await.expect("the server listens");
+        let answer = client.ask(get("/api/client/openapi.json", None)).await.expect("an answer");
+        let document = answer.json();
+        let paths = document["paths"].as_object().expect("paths");
+        let described: BTreeSet<_> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("methods").keys();
+                methods.map(|method| (path.clone(), method.clone()))
+            })
+            .collect();
+        // Seen to fail: when the document is made before the last routes are there.
+        assert_eq!(described, served);
+        for plugin in plugins::all() {
+            let root = format!("/api/{}", plugin.descriptor().id);
+            assert!(served.iter().any(|(path, _)| path.starts_with(&root)), "{root} is served");
+        }
+        let mut found = Vec::new();
+        refs(&document, &mut found);
+        assert!(!found.is_empty());
+        for pointer in found {
+            let place = pointer.strip_prefix('#').and_then(|place| document.pointer(place));
+            assert!(place.is_some(), "{pointer} points nowhere");
+        }
+    }
+}

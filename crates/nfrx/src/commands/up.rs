@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nfrx_agent::{Agent, AgentConfig, AgentStatus, BaseUrl};
+use nfrx_agent::{Agent, AgentConfig, AgentStatus, BaseUrl, LocalConfig};
 use nfrx_llm::agent::{ApiStyle, LlmConfig, agent};
 use nfrx_runtime::options::{Catalogue, Loaded};
 use nfrx_runtime::{Drain, signals};
@@ -130,6 +130,7 @@ fn make_agent(chosen: &Chosen, addr: SocketAddr, keys: &Keys, concurrency: u32) 
         request_timeout: Some(BACKEND_SILENCE_MAX),
         drain_timeout: Some(AGENT_GRACE),
         reconnect: true,
+        local: LocalConfig::default(),
     };
     let llm = LlmConfig {
         base: BaseUrl::parse(&chosen.base).context("the backend's address")?,

@@ -2,11 +2,15 @@
 
 mod audit;
 mod browser;
+mod deploy;
 mod mcp;
+mod memory;
 mod nginx;
 mod process;
 mod python;
 mod settings;
 mod signals;
+#[cfg(target_os = "linux")]
+mod stdio;
 mod up;
 mod uploads;

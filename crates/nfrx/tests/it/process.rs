@@ -16,6 +16,12 @@ pub(crate) struct Process {
     output: Arc<Output>,
 }
 
+/// What a process holds of the machine's memory, in bytes.
+pub(crate) struct Memory {
+    pub(crate) now: u64,
+    pub(crate) highest: u64,
+}
+
 #[derive(Default)]
 struct Output {
     lines: Mutex<Vec<String>>,
@@ -68,6 +74,17 @@ impl Process {
     /// Everything it said so far.
     pub(crate) fn said(&self) -> String {
         self.output.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Its resident memory in bytes, now and at its highest, as Linux tells it.
+    pub(crate) fn memory(&self) -> Memory {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process is there");
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
+            line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+        };
+        Memory { now: kib("VmRSS:") * 1024, highest: kib("VmHWM:") * 1024 }
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -57,8 +57,14 @@ impl World {
 
     /// Runs an SDK's script against the API below `path`.
     #[track_caller]
-    fn run(&self, mut sdk: Command, path: &str) -> impl Future<Output = Output> {
-        sdk.args([&format!("http://{}{path}", self.server_addr), API_KEY.1, MODEL, MODEL]);
+    fn run(&self, sdk: Command, path: &str) -> impl Future<Output = Output> + use<> {
+        self.run_with(sdk, path, &[])
+    }
+
+    /// The same with more arguments.
+    #[track_caller]
+    fn run_with(&self, mut sdk: Command, path: &str, more: &[&str]) -> impl Future<Output = Output> + use<> {
+        sdk.args([&format!("http://{}{path}", self.server_addr), API_KEY.1, MODEL, MODEL]).args(more);
         async move {
             tokio::task::spawn_blocking(move || sdk.output()).await.expect("it runs").expect("it starts")
         }
@@ -98,24 +104,42 @@ async fn the_openai_sdk_gets_byte_for_byte_what_a_real_engine_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_javascript_sdk_understands_every_answer_below_both_paths() {
     let world = World::start().await;
-    for path in ["/v1", "/api/llm/v1"] {
+    let _recogniser = recogniser(&world.server_addr);
+    for (path, speech) in [("/v1", "/v1"), ("/api/llm/v1", "/api/asr/v1")] {
         let mut sdk = Command::new(from_xtask("NFRX_NODE"));
         sdk.arg(format!("{TESTS}/node/openai_sdk.mjs"));
-        let output = world.run(sdk, path).await;
+        let speech = format!("http://{}{speech}", world.server_addr);
+        let output = world.run_with(sdk, path, &[&speech, "demo"]).await;
         world.understood(&output);
         let checked = String::from_utf8(output.stdout).expect("it prints words");
         let checked: Vec<&str> = checked.lines().collect();
-        assert_eq!(checked, ["models", "chat", "stream", "tools", "responses", "embeddings", "errors"]);
+        let expected =
+            ["models", "chat", "stream", "tools", "responses", "embeddings", "errors", "transcription"];
+        assert_eq!(checked, expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_openai_sdk_transcribes_through_the_relay() {
-    let (server_addr, sim_addr) = (free_addr().to_string(), free_addr().to_string());
-    let sim = nfrx(&["sim", "--listen-addr", &sim_addr, "--tokens-per-second", "0"], &[]);
-    sim.wait_for("simulated backend");
+    let server_addr = free_addr().to_string();
     let server = nfrx(&["server", "--listen-addr", &server_addr], &[API_KEY, CLIENT_KEY]);
     server.wait_for("ready");
+    let _recogniser = recogniser(&server_addr);
+    let mut sdk = Command::new(from_xtask("NFRX_PYTHON"));
+    sdk.arg(format!("{TESTS}/python/transcriptions.py"));
+    sdk.args([&format!("http://{server_addr}/api/asr/v1"), API_KEY.1, "demo"]);
+    let output =
+        tokio::task::spawn_blocking(move || sdk.output()).await.expect("it runs").expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the SDK does not understand an answer:\n{errors}\n{}", server.said());
+    assert_eq!(output.stdout, b"understood\n");
+}
+
+/// A simulated recogniser and the agent in front of it.
+fn recogniser(server_addr: &str) -> [Process; 2] {
+    let sim_addr = free_addr().to_string();
+    let sim = nfrx(&["sim", "--listen-addr", &sim_addr, "--tokens-per-second", "0"], &[]);
+    sim.wait_for("simulated backend");
     let agent = nfrx(
         &["asr"],
         &[
@@ -125,14 +149,7 @@ async fn the_openai_sdk_transcribes_through_the_relay() {
         ],
     );
     agent.wait_for(r#""message":"connected""#);
-    let mut sdk = Command::new(from_xtask("NFRX_PYTHON"));
-    sdk.arg(format!("{TESTS}/python/transcriptions.py"));
-    sdk.args([&format!("http://{server_addr}/api/asr/v1"), API_KEY.1, "demo"]);
-    let output =
-        tokio::task::spawn_blocking(move || sdk.output()).await.expect("it runs").expect("it starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the SDK does not understand an answer:\n{errors}\n{}", server.said());
-    assert_eq!(output.stdout, b"understood\n");
+    [sim, agent]
 }
 
 /// The path behind `/v1` and the body of a line of the script.

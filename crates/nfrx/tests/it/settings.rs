@@ -9,16 +9,16 @@ use nfrx_testkit::http::{HttpClient, get};
 use crate::process::{free_addr, nfrx};
 
 /// A folder that is gone at the end of its test.
-struct TempDir(PathBuf);
+pub(crate) struct TempDir(pub(crate) PathBuf);
 
 impl TempDir {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("nfrx-settings-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("the temporary folder can be written");
         Self(dir)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, text).expect("the temporary folder can be written");
         path.display().to_string()
@@ -32,7 +32,11 @@ impl Drop for TempDir {
 }
 
 /// Runs to the end; its code, what it said on stdout and on stderr.
-fn run(program: impl AsRef<Path>, args: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+pub(crate) fn run(
+    program: impl AsRef<Path>,
+    args: &[&str],
+    settings: &[(&str, &str)],
+) -> (i32, String, String) {
     let mut command = Command::new(program.as_ref());
     command.env_clear().envs(settings.iter().copied()).args(args);
     let Output { status, stdout, stderr } = command.output().expect("it can be started");
@@ -40,7 +44,7 @@ fn run(program: impl AsRef<Path>, args: &[&str], settings: &[(&str, &str)]) -> (
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
-const NFRX: &str = env!("CARGO_BIN_EXE_nfrx");
+pub(crate) const NFRX: &str = env!("CARGO_BIN_EXE_nfrx");
 
 #[test]
 fn valid_settings_are_said_to_be_and_nothing_starts() {

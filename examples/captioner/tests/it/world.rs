@@ -58,6 +58,7 @@ impl Agent {
             request_timeout: None,
             drain_timeout: None,
             reconnect: false,
+            local: LocalConfig::default(),
         };
         let own = CaptionConfig { styles: styles.to_vec(), batch_size };
         let dialer = Dialer::new(&relay.entrance(), PipeOptions::default());

@@ -35,7 +35,8 @@ class Lease:
         if self._token is None:
             return  # A server without leases: its jobs are ours until we end them.
         deadline = anyio.current_time() + self.seconds
-        backoff = Backoff(first=1.0, longest=self.seconds / RENEWALS_PER_LEASE)
+        longest = self.seconds / RENEWALS_PER_LEASE
+        backoff = Backoff(first=min(1.0, longest), longest=longest)
         pause = self.seconds / RENEWALS_PER_LEASE
         while True:
             await anyio.sleep(min(pause, max(0.0, deadline - anyio.current_time())))

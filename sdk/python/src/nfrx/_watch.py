@@ -84,14 +84,14 @@ def _events(frame: Frame, seen: set[str]) -> list[Event]:
 
 def _missed(job: Job, seen: set[str]) -> list[Event]:
     """Channels that wait for us although their event was sent before we watched."""
-    waiting: list[Event] = []
-    # A server that tells no state of channels is asked only for what the status says it waits for.
-    if job.status == "awaiting_payload" or any(c.state == "open" for c in job.payloads.values()):
-        waiting += (Event("payload", channel=channel) for channel in job.payloads.values())
-    if job.status == "awaiting_result" or any(c.state == "open" for c in job.results.values()):
-        waiting += (Event("result", channel=channel) for channel in job.results.values())
-    open_ = (event for event in waiting if event.channel and event.channel.state in (None, "open"))
-    return [event for found in open_ for event in _once(found, seen)]
+    payloads = [Event("payload", channel=channel) for channel in job.payloads.values() if _waits(channel, job, "payload")]
+    results = [Event("result", channel=channel) for channel in job.results.values() if _waits(channel, job, "result")]
+    return [event for found in payloads + results for event in _once(found, seen)]
+
+
+def _waits(channel: Channel, job: Job, kind: str) -> bool:
+    """A server that tells no state of channels is asked only for what the job's status waits for."""
+    return channel.state == "open" or (channel.state is None and job.status == f"awaiting_{kind}")
 
 
 def _once(event: Event, seen: set[str]) -> list[Event]:

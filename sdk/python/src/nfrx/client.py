@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -59,6 +60,7 @@ class Terms:
     not_before: str | None = None
     expires_at: str | None = None
     max_attempts: int | None = None
+    retry_delay_seconds: int | None = None
     labels: Sequence[str] = ()
     tags: Sequence[str] = ()
     idempotency_key: str | None = None
@@ -72,6 +74,7 @@ class Terms:
             "not_before",
             "expires_at",
             "max_attempts",
+            "retry_delay_seconds",
         )
         found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         found |= {name: list(getattr(self, name)) for name in ("labels", "tags") if getattr(self, name)}
@@ -114,6 +117,26 @@ class AsyncClient:
     async def get(self, job_id: str) -> Job:
         """The job as it is now."""
         return Job.from_json(await self._http.json("GET", f"/api/jobs/{segment(job_id)}"))
+
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        type: str | None = None,
+        tag: str | None = None,
+        worker_id: str | None = None,
+    ) -> AsyncGenerator[Job, None]:
+        """Jobs that the server still knows and that fit, newest first, fetched part by part."""
+        wishes = {"status": status, "type": type, "tag": tag, "worker_id": worker_id}
+        query = {name: value for name, value in wishes.items() if value is not None}
+        while True:
+            path = "/api/jobs" + (f"?{urlencode(query)}" if query else "")
+            page = await self._http.json("GET", path)
+            for view in page["jobs"]:
+                yield Job.from_json(view)
+            if not page.get("next_cursor"):
+                return
+            query["cursor"] = str(page["next_cursor"])
 
     async def cancel(self, job_id: str) -> str:
         """Cancels a job and gives its status now, which is another one if it had ended before."""

@@ -106,6 +106,19 @@ class Client:
         """The job as it is now."""
         return self._portal.call(self._inner.get, job_id)
 
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        type: str | None = None,
+        tag: str | None = None,
+        worker_id: str | None = None,
+    ) -> Iterator[Job]:
+        """Jobs that the server still knows and that fit, newest first, fetched part by part."""
+        jobs = self._inner.list(status=status, type=type, tag=tag, worker_id=worker_id)
+        while (job := _wait(self._portal, anext, jobs, None)) is not None:
+            yield job
+
     def cancel(self, job_id: str) -> str:
         """Cancels a job and gives its status now, which is another one if it had ended before."""
         return self._portal.call(self._inner.cancel, job_id)

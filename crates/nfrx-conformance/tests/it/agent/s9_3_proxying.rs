@@ -346,3 +346,78 @@ async fn a_large_answer_keeps_no_heartbeat_waiting() {
     // Those that were in the pipe and in the socket's own buffers already.
     assert!(before < 16, "{before} messages came first");
 }
+
+// Its own map of headers would panic at 32,768.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_large_never_reaches_the_backend() {
+    let (mut rig, mut tunnel) = Rig::registered().await;
+    let mut message = request("r-1", CHAT, "{}");
+    for nth in 0..40_000 {
+        message["headers"][format!("X-{nth}")] = json!("1");
+    }
+    tunnel.socket.say(&message).await;
+    assert!(answer(&mut tunnel).await.0 >= 500);
+    assert!(rig.backend.is_unasked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_beyond_ascii_pass() {
+    let (mut rig, mut tunnel) = Rig::registered().await;
+    let mut message = request("r-1", CHAT, "{}");
+    message["headers"]["X-Name"] = json!("J\u{fc}rgen");
+    tunnel.socket.say(&message).await;
+    let asked = rig.backend.asked().await;
+    assert_eq!(asked.headers["x-name"].as_bytes(), "J\u{fc}rgen".as_bytes());
+    asked.answer(200, &[("x-name", "J\u{fc}rgen")], "{}");
+    assert_eq!(answer(&mut tunnel).await.1["X-Name"], "J\u{fc}rgen");
+}
+
+// Seen to fail: without the bound on what waits to be said.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_nothing_is_lost_after_a_while() {
+    let (mut rig, mut tunnel) = Rig::registered().await;
+    tunnel.socket.say(&request("r-1", CHAT, "{}")).await;
+    rig.backend.asked().await.answer(200, &[], vec![b'x'; 8 * 1024 * 1024]);
+    // Nothing is read here; the agent comes back on a new connection.
+    let start = tokio::time::Instant::now();
+    let (_again, _) = rig.server.registered().await;
+    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+    drop(tunnel);
+}
+
+// A body must fit one message; old servers send some of any size.
+#[tokio::test(start_paused = true)]
+async fn a_large_body_comes_whole() {
+    let (mut rig, mut tunnel) = Rig::registered().await;
+    let body = "x".repeat(24 * 1024 * 1024);
+    tunnel.socket.say(&request("r-1", CHAT, &body)).await;
+    let asked = rig.backend.asked().await;
+    assert!(asked.body == body);
+    asked.answer_json("{}");
+    assert_eq!(answer(&mut tunnel).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coded_answer_passes_as_it_came_and_none_is_asked_for() {
+    let (mut rig, mut tunnel) = Rig::registered().await;
+    tunnel.socket.say(&request("r-1", CHAT, "{}")).await;
+    let asked = rig.backend.asked().await;
+    assert_eq!(asked.header("accept-encoding"), "");
+    asked.answer(200, &[("content-encoding", "gzip")], "not really");
+    let (_, headers, text, _) = answer(&mut tunnel).await;
+    assert_eq!((&headers["Content-Encoding"], text.as_str()), (&json!("gzip"), "not really"));
+}
+
+// KD-75.
+#[tokio::test(start_paused = true)]
+async fn a_redirect_is_not_followed_and_names_no_place() {
+    let (mut rig, mut tunnel) = Rig::registered().await;
+    for status in [301, 302, 307, 308] {
+        tunnel.socket.say(&request("r-1", CHAT, "{}")).await;
+        let asked = rig.backend.asked().await;
+        asked.answer(status, &[("location", "http://10.0.0.5/elsewhere")], "");
+        let (got, headers, _, error) = answer(&mut tunnel).await;
+        assert_eq!((got, &headers["Location"], &error), (status, &Value::Null, &Value::Null));
+    }
+    assert!(rig.backend.is_unasked());
+}

@@ -201,3 +201,31 @@ async fn base64_without_its_padding_or_with_the_other_alphabet_is_not_taken() {
         assert!(!clean, "{data}: {status}");
     }
 }
+
+// Its own map of headers would panic at 32,768. Seen to fail: without the bound.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_large_is_a_failed_worker_and_costs_no_other_request() {
+    let (relay, mut worker) = two_slots().await;
+    let many: serde_json::Map<String, Value> =
+        (0..40_000).map(|nth| (format!("X-{nth}"), json!("1"))).collect();
+    for headers in [Value::Object(many), json!({ "X-Large": "x".repeat(80 * 1024) })] {
+        let (answer, ()) = while_asking(&relay, chat("m", &json!({})), async {
+            let id = worker.request().await.id;
+            worker.head(&id, 200, &headers).await;
+            worker.cancelled(&id).await;
+        })
+        .await;
+        is_json(&answer, 502, "upstream_error");
+    }
+    let (answer, ()) = while_asking(&relay, chat("m", &json!({})), async {
+        let id = worker.request().await.id;
+        worker
+            .head(&id, 200, &json!({ "X-Name": "J\u{fc}rgen", "a b": "no header", "X-Line": "a\nb" }))
+            .await;
+        worker.end(&id).await;
+    })
+    .await;
+    let headers = answer.head.headers();
+    assert_eq!((answer.status().as_u16(), headers["x-name"].as_bytes()), (200, "J\u{fc}rgen".as_bytes()));
+    assert!(!headers.contains_key("x-line"));
+}

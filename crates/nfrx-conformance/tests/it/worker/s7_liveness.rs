@@ -113,3 +113,19 @@ async fn a_client_that_reads_nothing_costs_its_own_request_and_no_other() {
     assert_eq!(answer.status(), 200);
     drop(unread);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_never_stops_talking_still_gets_its_requests_and_can_be_closed() {
+    let relay = relay();
+    let mut worker = Worker::llm(&relay, "a", &["m"], 1).await;
+    // More than one turn's worth lies ready when the request comes.
+    for _ in 0..1000 {
+        worker.socket.say(&json!({ "type": "heartbeat", "ts": 1 })).await;
+    }
+    let (answer, ()) = while_asking(&relay, chat("m", &json!({})), async {
+        let id = worker.request().await.id;
+        worker.answer(&id, "{}").await;
+    })
+    .await;
+    assert_eq!(answer.status(), 200);
+}

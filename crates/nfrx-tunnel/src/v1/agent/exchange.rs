@@ -22,10 +22,10 @@ pub(super) struct Answer {
     pub(super) last: bool,
 }
 
-/// The request in a message; `None` when it is none that HTTP knows.
+/// The request in a message; `None` when it is none that HTTP knows, or its head is too large.
 pub(super) fn request(frame: RequestFrame<'_>) -> Option<Request<Body>> {
     let body = frame::bytes(&frame.body)?;
-    let mut headers = frame::from_map(frame.headers);
+    let mut headers = frame::from_map(frame.headers)?;
     headers::strip_connection_headers(&mut headers);
     let mut request =
         Request::builder().method(&*frame.method).uri(&*frame.path).body(Body::from(body)).ok()?;

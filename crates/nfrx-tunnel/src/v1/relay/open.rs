@@ -17,7 +17,7 @@ use super::call::Call;
 use crate::counters::{Counted, TunnelCounters};
 use crate::headers;
 use crate::relay::Parts;
-use crate::relay::stream::{Buffer, End, StreamBody};
+use crate::relay::stream::{Buffer, End, Filling, StreamBody};
 
 /// What may come of an answer before it is told: see [`Stage::Held`].
 const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -45,7 +45,7 @@ enum Stage {
         bytes: BytesMut,
     },
     Answering {
-        buffer: Arc<Buffer>,
+        buffer: Filling,
         left: Option<u64>,
     },
 }
@@ -72,7 +72,7 @@ impl OpenRequests {
     pub(super) fn head(&mut self, id: &str, status: u16, map: Option<BTreeMap<String, String>>) -> bool {
         let Some(open) = self.requests.remove(id) else { return false };
         let Open { stage: Stage::Asked(answer), _counted } = open else {
-            // Twice: the rest of it means nothing.
+            // Twice: the rest of it means nothing, and what has begun breaks off.
             return true;
         };
         let Some(head) = head(status, map) else {
@@ -145,8 +145,9 @@ impl OpenRequests {
             (Stage::Asked(answer) | Stage::Held { answer, .. }, Some(error)) => {
                 let _ = answer.send(Err(error));
             }
+            // No head and no error: an answer must not look whole that never was one.
             (Stage::Asked(answer), None) => {
-                let _ = answer.send(Ok(Response::new(Body::empty())));
+                let _ = answer.send(Err(CallError::Upstream));
             }
             (Stage::Held { answer, head, bytes }, None) => {
                 let _ = answer.send(Ok(head.map(|()| Body::from(bytes.freeze()))));
@@ -205,9 +206,9 @@ impl OpenRequests {
         if !bytes.is_empty() && !buffer.push(bytes) {
             return None;
         }
-        let body = Body::stream(StreamBody::new(Arc::clone(&buffer)));
-        answer.send(Ok(head.map(|()| body))).ok()?;
-        Some(Stage::Answering { buffer, left })
+        let filling = Filling::new(&buffer);
+        answer.send(Ok(head.map(|()| Body::stream(StreamBody::new(buffer))))).ok()?;
+        Some(Stage::Answering { buffer: filling, left })
     }
 }
 
@@ -216,7 +217,7 @@ impl Drop for OpenRequests {
     fn drop(&mut self) {
         for (_, open) in self.requests.drain() {
             match open.stage {
-                Stage::Answering { buffer, .. } => buffer.end(End::Broken(BodyError::Aborted)),
+                Stage::Answering { .. } => {}
                 Stage::Asked(answer) | Stage::Held { answer, .. } => {
                     let _ = answer.send(Err(CallError::Lost));
                 }
@@ -225,10 +226,10 @@ impl Drop for OpenRequests {
     }
 }
 
-/// A head of an answer; `None` when its status is none of an answer.
+/// A head of an answer; `None` when its status is none of an answer, or it is too large.
 fn head(status: u16, map: Option<BTreeMap<String, String>>) -> Option<Response<()>> {
     let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 200)?;
-    let mut headers: HeaderMap = frame::from_map(map);
+    let mut headers: HeaderMap = frame::from_map(map)?;
     headers::strip_connection_headers(&mut headers);
     let mut head = Response::new(());
     *head.status_mut() = status;

@@ -22,3 +22,17 @@ fn the_python_sdk_keeps_its_promises() {
     pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).env("PYTHONDONTWRITEBYTECODE", "1");
     succeeds(pytest.current_dir(Path::new(SDK).join("python")));
 }
+
+#[test]
+fn the_typescript_sdk_builds_and_keeps_its_promises() {
+    let folder = Path::new(SDK).join("typescript");
+    let tsc = Path::new(&from_xtask("NFRX_SDK_NODE_MODULES")).join("typescript/bin/tsc");
+    let node = || {
+        let mut node = Command::new(from_xtask("NFRX_NODE"));
+        node.current_dir(&folder);
+        node
+    };
+    succeeds(node().arg(tsc));
+    let tests = ["jobs", "parts", "sealed", "browser"].map(|name| format!("test/{name}.test.mjs"));
+    succeeds(node().arg("--test").args(tests));
+}

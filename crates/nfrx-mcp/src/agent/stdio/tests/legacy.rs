@@ -14,8 +14,9 @@ async fn each_session_has_a_process_until_it_is_deleted() {
     first.asked("notifications/initialized").await;
     assert_eq!(rig.ask("POST", &[], call(1, "a")).await.status(), 400, "without its id");
     assert_eq!(rig.ask("POST", &[("mcp-session-id", "x")], call(1, "a")).await.status(), 404);
+    let start = Instant::now();
     assert_eq!(rig.ask("DELETE", &session, "").await.status(), 204);
-    assert_eq!(first.hears().await, None, "its input has ended");
+    assert_eq!((first.hears().await, start.elapsed().as_secs()), (None, 0), "its input has ended");
     assert_eq!(rig.ask("POST", &session, call(1, "a")).await.status(), 404);
     assert_eq!(rig.ask("DELETE", &session, "").await.status(), 404);
     let mut answer = rig.ask("POST", &[("mcp-session-id", &two)], call(1, "a")).await;
@@ -25,6 +26,7 @@ async fn each_session_has_a_process_until_it_is_deleted() {
     assert_eq!(answer.event().await, None);
 }
 
+// Seen to fail: with what belongs to none of two requests said to the newer one.
 #[tokio::test(start_paused = true)]
 async fn every_message_is_on_exactly_one_stream() {
     let rig = Rig::new();

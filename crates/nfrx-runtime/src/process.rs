@@ -11,19 +11,25 @@ use nfrx_spi::metrics::{MetricFamily, MetricKind, Sample, SampleValue};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Memory, files, processor time and start of this process.
-pub(super) struct Process {
+pub struct ProcessMetrics {
     started: f64,
 }
 
-impl Process {
+impl ProcessMetrics {
     /// Notes the start.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         Self { started }
     }
 }
 
-impl Collector for Process {
+impl Default for ProcessMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Collector for ProcessMetrics {
     fn collect(&self) -> Vec<MetricFamily> {
         use MetricKind::{Counter, Gauge};
         let memory = kilobytes("VmRSS:").map(|kb| kb * 1024.0);
@@ -67,7 +73,7 @@ fn open_files() -> Option<f64> {
 }
 
 /// How many files this process may have open.
-pub(crate) fn file_limit() -> Option<usize> {
+pub fn file_limit() -> Option<usize> {
     let text = fs::read_to_string("/proc/self/limits").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
@@ -79,7 +85,7 @@ mod tests {
 
     #[test]
     fn linux_says_all_of_it() {
-        let found = Process::new().collect();
+        let found = ProcessMetrics::new().collect();
         assert!(found.iter().all(|family| family.samples.len() == 1), "{found:?}");
     }
 }
