@@ -38,7 +38,8 @@ async fn the_order_of_messages_decides_what_a_client_gets() {
         // A backend's own errors pass, though they look like an agent's.
         ("503 . E", 503, "piece", true),
         ("502 E", 502, "", true),
-        ("E", 200, "", true),
+        // No head and no error: a worker's bug as well.
+        ("E", 502, FAILED, true),
         ("U", 502, FAILED, true),
         // A chunk before the head, and a head twice, are a worker's bugs.
         (". H E", 502, FAILED, true),

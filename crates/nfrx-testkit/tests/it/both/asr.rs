@@ -308,10 +308,9 @@ async fn requests_are_counted_under_their_own_job_type_and_known_models_only() {
     assert!(metrics.contains(&of("demo")) && metrics.contains(&of("unknown")), "{metrics}");
     assert!(!metrics.contains("made-up"));
     let state = relay.until_part("asr", |asr| asr["server"]["jobs_completed_total"] == 1).await;
-    assert_eq!(
-        (&state["server"]["state"], &state["models"]),
-        (&json!("ready"), &json!([{ "name": "demo", "workers": 1 }]))
-    );
+    assert_eq!(state["server"]["state"], "ready");
+    let models = state["models"].as_array().expect("a list");
+    assert_eq!((models.len(), &models[0]["name"], &models[0]["workers"]), (1, &json!("demo"), &json!(1)));
     let worker: &Value = &state["workers"][0];
     assert_ne!(worker["version"], json!(""), "the agent tells its version (KD-42)");
 }
