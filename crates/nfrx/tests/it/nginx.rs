@@ -117,7 +117,7 @@ fn behind_nginx_agents_connect_tokens_come_one_by_one_and_uploads_pass() {
         line.clear();
         assert!(events.read_line(&mut line).expect("it goes on") > 0, "no event came");
     }
-    assert!(world.server.said().contains("\"peer\":\"127.0.0.1\""));
+    world.server.wait_for("\"peer\":\"127.0.0.1\"");
 }
 
 fn read_all(mut from: BufReader<TcpStream>) -> String {

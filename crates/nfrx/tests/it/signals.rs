@@ -144,6 +144,8 @@ async fn an_agent_with_a_wrong_key_says_what_to_fix_and_exits_1() {
     let relay = Relay::start().await;
     let mut stranger = start_agent(relay.addr, relay.backend, "wrong", "false");
     assert_eq!(stranger.wait().code(), Some(1));
+    // What it said may be read a little later than it ended.
+    stranger.wait_for("CLIENT_KEY");
     let said = stranger.said();
     assert!(said.contains("401") && said.contains("CLIENT_KEY") && !said.contains("wrong\""), "{said}");
 }

@@ -67,5 +67,5 @@ async fn up_says_when_the_named_backend_is_not_an_address() {
     let dir_text = dir.0.display().to_string();
     let mut up = nfrx(&["up", "--backend", "ollama"], &[("NFRX_STATE_DIR", &dir_text)]);
     assert_eq!(up.wait().code(), Some(1));
-    assert!(up.said().contains("--backend"), "{}", up.said());
+    up.wait_for("--backend");
 }
