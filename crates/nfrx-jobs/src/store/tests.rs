@@ -152,9 +152,9 @@ async fn what_was_answered_is_there_after_the_process_is_gone() {
     assert_eq!(job.status, Status::Claimed);
     let live = second.resume(Millis(60_000), Millis(NOW.0 + 5000)).await.expect("works");
     // Seen to fail: without the grace.
-    assert_eq!(live[0].lease_until(), Some(Millis(NOW.0 + 65_000)));
+    assert_eq!(live[0].lease_until(), Some(Millis(NOW.0 + 6000)));
     let swept = second
-        .sweep(Retention { done: Millis(1), failed: Millis(1) }, Millis(NOW.0 + 6000))
+        .sweep(Retention { done: Millis(1), failed: Millis(1) }, Millis(NOW.0 + 5500))
         .await
         .expect("works");
     assert!(swept.changed.is_empty(), "its worker has time to come back");
