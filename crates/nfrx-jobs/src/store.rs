@@ -210,7 +210,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// bounded part at a time; call again while something comes of it.
     fn sweep(&self, retention: Retention, now: Millis) -> BoxFuture<'static, Result<Swept, StoreError>>;
 
-    /// At start: workers get `grace` to come back, since their leases ran on meanwhile.
+    /// At start: workers get `grace` to come back, or their lease if that is shorter, since
+    /// leases ran on meanwhile.
     fn resume(&self, grace: Millis, now: Millis) -> BoxFuture<'static, Result<Vec<Job>, StoreError>>;
 
     /// Takes nothing more, and completes what it has taken.

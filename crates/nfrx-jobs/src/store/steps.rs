@@ -344,10 +344,12 @@ fn resume(connection: &Connection, grace: Millis, now: Millis) -> Result<Vec<Job
         tracing::error!(seq, "a job's record is damaged and was dropped");
         connection.execute("DELETE FROM jobs WHERE seq = ?1", [seq])?;
     }
-    let until = Millis(now.0.saturating_add(grace.0));
     for job in &mut live {
         let held = job.status.is_held();
-        if let Some(claim) = job.claim.as_mut().filter(|claim| held && claim.until < until) {
+        let Some(claim) = job.claim.as_mut().filter(|_| held) else { continue };
+        // A worker that is still there speaks within its own lease.
+        let until = Millis(now.0.saturating_add(grace.min(claim.lease).0));
+        if claim.until < until {
             claim.until = until;
             update(connection, job, job.revision)?;
         }

@@ -43,7 +43,6 @@ async fn jobs_are_given_in_their_order_to_whom_they_suit() {
         assert_eq!(store.position("1".to_owned()).await.expect("works"), Some(2));
         let kind = |kind: &str| Seeker { kinds: vec![kind.to_owned()], ..seeker() };
         assert_eq!(claim(store, kind("x")).await, None);
-        // Seen to fail: without the order by priority.
         assert_eq!(claim(store, seeker()).await.as_deref(), Some("4"));
         let own = Seeker { worker_id: "w".to_owned(), kinds: vec!["a".to_owned()], ..seeker() };
         assert_eq!(claim(store, own.clone()).await.as_deref(), Some("1"));
@@ -53,6 +52,9 @@ async fn jobs_are_given_in_their_order_to_whom_they_suit() {
         let strong = Seeker { labels: vec!["vram=24".to_owned()], ..kind("c") };
         assert_eq!(claim(store, strong).await.as_deref(), Some("5"));
         let group = Seeker { worker_group: "g".to_owned(), ..seeker() };
+        create(store, "6", Order { priority: 5, ..order("d") }).await;
+        // Seen to fail: with the oldest of a worker's own and everybody's jobs, whatever its priority.
+        assert_eq!(claim(store, group.clone()).await.as_deref(), Some("6"));
         assert_eq!(claim(store, group).await.as_deref(), Some("3"));
     })
     .await;
@@ -150,9 +152,9 @@ async fn what_was_answered_is_there_after_the_process_is_gone() {
     assert_eq!(job.status, Status::Claimed);
     let live = second.resume(Millis(60_000), Millis(NOW.0 + 5000)).await.expect("works");
     // Seen to fail: without the grace.
-    assert_eq!(live[0].lease_until(), Some(Millis(NOW.0 + 65_000)));
+    assert_eq!(live[0].lease_until(), Some(Millis(NOW.0 + 6000)));
     let swept = second
-        .sweep(Retention { done: Millis(1), failed: Millis(1) }, Millis(NOW.0 + 6000))
+        .sweep(Retention { done: Millis(1), failed: Millis(1) }, Millis(NOW.0 + 5500))
         .await
         .expect("works");
     assert!(swept.changed.is_empty(), "its worker has time to come back");

@@ -159,7 +159,7 @@ async fn a_job_that_nobody_looks_after_is_canceled_and_a_kept_one_is_not() {
     let view = show(&relay, &left).await;
     assert_eq!((&view["status"], &view["error"]["code"]), (&json!("canceled"), &json!("client_inactive")));
     assert_eq!(show(&relay, &kept).await["status"], "queued");
-    // Seen to fail: without stopping the clock for watchers.
+    // Seen to fail: with the clock left running, and no look at who watches when it has run out.
     assert_eq!(show(&relay, &watched).await["status"], "queued");
 }
 

@@ -97,8 +97,7 @@ async fn a_writer_that_breaks_off_breaks_its_reader_off() {
     // The connection goes with the task; the sender's half is never ended.
     writing.abort_all();
     // Seen to fail: with the reader's body ended when the writer is gone.
-    assert!(body.frame().await.is_none_or(|frame| frame.is_err()));
-    assert!(body.frame().await.is_none());
+    assert!(body.frame().await.expect("no clean end").is_err());
     drop(sender);
 }
 
@@ -169,8 +168,8 @@ async fn a_slow_reader_slows_its_own_writer_only() {
         }
         sent += 1;
     }
-    // Seen to fail: with a queue of 100 pieces.
-    assert!(sent < 16, "{sent} MiB went to a reader that reads nothing");
+    // Seen to fail: with a queue of 1,000 pieces.
+    assert!(sent < 8, "{sent} MiB went to a reader that reads nothing");
     let other = open(&relay).await;
     let reading = start(&relay, get(&other, Some(WORKER_KEY))).await;
     assert_eq!(relay.ask(raw("POST", &other, API_KEY, "x")).await.status(), 200);

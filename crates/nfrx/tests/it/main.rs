@@ -3,6 +3,7 @@
 mod audit;
 mod browser;
 mod deploy;
+mod durable;
 mod mcp;
 mod memory;
 mod nginx;
