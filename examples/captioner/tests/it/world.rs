@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::Request;
-use nfrx_agent::AgentConfig;
+use nfrx_agent::{AgentConfig, LocalConfig};
 use nfrx_captioner::CaptionerFactory;
 use nfrx_captioner::agent::{CaptionAgent, CaptionConfig, Style};
 use nfrx_captioner::draw::Drawing;
