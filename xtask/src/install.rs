@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::shell::{Workspace, capture, run, succeeds};
+use crate::shell::{Workspace, capture, fetch, run, succeeds};
 
 /// A Debian package, and how to see without Debian's tools that it is not missing.
 struct Need {
@@ -136,7 +136,7 @@ pub(crate) fn node(
         }
         // Scripts of packages would run with our rights, and none is needed.
         let line = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
-        run(workspace.command(&node).arg(npm).args(line).arg("--prefix").arg(&folder))?;
+        fetch(workspace.command(&node).arg(npm).args(line).arg("--prefix").arg(&folder))?;
         fs::write(folder.join(STAMP), stamp).context("cannot stamp the JavaScript packages")?;
     }
     Ok((node, folder.join("node_modules")))
@@ -171,7 +171,7 @@ fn install(workspace: &Workspace, venv: &Path, requirements: &str) -> Result<()>
         "--requirement",
         requirements,
     ]);
-    run(&mut pip)
+    fetch(&mut pip)
 }
 
 /// Sees to the Debian packages; false when some are missing and may not be installed.
@@ -212,7 +212,7 @@ fn missing(workspace: &Workspace, needs: &[Need]) -> Vec<&'static str> {
 fn apt(workspace: &Workspace, prefix: &[&str], arguments: &[&str]) -> Result<()> {
     // `env` rather than our own environment, which sudo would drop.
     let line = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"], arguments].concat();
-    run(workspace.command(line[0]).args(&line[1..]))
+    fetch(workspace.command(line[0]).args(&line[1..]))
 }
 
 /// How missing Debian packages come, if they may.

@@ -53,6 +53,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs `command`, which fetches something, as often as three times: a registry may break off a download.
+pub(crate) fn fetch(command: &mut Command) -> Result<()> {
+    for left in (0..FETCHES).rev() {
+        match run(command) {
+            Err(error) if left > 0 => println!("{error:#}; trying again"),
+            outcome => return outcome,
+        }
+    }
+    Ok(())
+}
+
+/// How often something is fetched before it counts as out of reach.
+const FETCHES: usize = 3;
+
 /// Runs `command` silently and tells whether it could be started and succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -83,4 +97,22 @@ fn line(command: &Command) -> String {
 fn name(command: &Command) -> String {
     let program = Path::new(command.get_program());
     program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_fetched(script: &str) -> bool {
+        fetch(Command::new("sh").args(["-c", script])).is_ok()
+    }
+
+    // Seen to fail: when the first failure is returned.
+    #[test]
+    fn a_download_that_broke_off_is_tried_again_and_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("tries").display().to_string();
+        assert!(is_fetched(&format!("echo >> {log}; test $(wc -l < {log}) = {FETCHES}")));
+        assert!(!is_fetched("false"));
+    }
 }

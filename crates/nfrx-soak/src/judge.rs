@@ -42,6 +42,7 @@ pub(crate) fn judge(entry: &Entry, got: &Got) -> Result<End, String> {
         // It is put together from parts: only its JSON can be compared.
         Form::Joined => Ok("broken in its body"),
         _ if entry.right.body.starts_with(body) => Ok("broken in its body"),
+        Form::Events if is_half_an_error_event(body) => Ok("broken in an error event"),
         _ => Err("what came before the break is not the beginning of the right answer".to_owned()),
     }
 }
@@ -87,16 +88,32 @@ fn error(entry: &Entry, status: StatusCode, body: &[u8], whole: bool) -> Result<
 
 /// A body without the events of the queue at its beginning.
 fn without_queue_events(mut body: &[u8]) -> &[u8] {
-    while body.starts_with(b"event: nfrx.queue\n") {
+    while body.starts_with(QUEUE_EVENT) {
         let Some(end) = body.windows(2).position(|two| two == b"\n\n") else { return b"" };
         body = &body[end + 2..];
     }
-    body
+    // No other event has a name that begins so: it broke off within the name.
+    match body.len() > UNNAMED.len() && QUEUE_EVENT.starts_with(body) {
+        true => b"",
+        false => body,
+    }
+}
+
+const QUEUE_EVENT: &[u8] = b"event: nfrx.queue\n";
+
+/// How every event with a name begins.
+const UNNAMED: &[u8] = b"event: ";
+
+const ERROR_EVENT: &str = "event: error\ndata: ";
+
+fn is_half_an_error_event(body: &[u8]) -> bool {
+    let begin = ERROR_EVENT.as_bytes();
+    begin.starts_with(body) || body.starts_with(begin) && !body.ends_with(b"\n\n")
 }
 
 fn is_error_event(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
-    let data = text.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n"));
+    let data = text.strip_prefix(ERROR_EVENT).and_then(|rest| rest.strip_suffix("\n\n"));
     let json = data.and_then(|data| serde_json::from_str::<Value>(data).ok());
     json.is_some_and(|json| json["error"]["message"].is_string())
 }

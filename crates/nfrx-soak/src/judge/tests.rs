@@ -37,6 +37,18 @@ fn what_the_queue_says_is_no_part_of_the_answer() {
     );
     check(true, 200, QUEUE, Err(()));
     check(false, 200, "event: nfrx.queue\nda", Ok("broken in its body"));
+    // Seen to fail: when only a whole line counts as the queue's.
+    check(false, 200, "event: n", Ok("broken in its body"));
+    check(true, 200, "event: n", Err(()));
+}
+
+// Seen to fail: when half an error event is compared with the answer.
+#[test]
+fn an_error_event_may_break_off_like_an_answer() {
+    check(false, 200, "event: er", Ok("broken in an error event"));
+    check(false, 200, "event: error\ndata: {\"err", Ok("broken in an error event"));
+    check(true, 200, "event: error\ndata: {\"err", Err(()));
+    check(false, 200, "event: error\ndata: {}\n\n", Err(()));
 }
 
 #[test]
