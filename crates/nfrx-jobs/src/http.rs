@@ -61,6 +61,16 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
             .while_draining()
             .operation(about("Gives a job up"));
     });
+    router.group(|operator| {
+        operator.access(Access::Admin);
+        let own = Arc::clone(jobs);
+        operator
+            .post("/operator/{job_id}/cancel", move |request, context| {
+                reply(client::cancel(Arc::clone(&own), request, context))
+            })
+            .while_draining()
+            .operation(about("Gives a job up that is anybody's"));
+    });
     router.group(|worker| {
         worker.access(Access::Worker);
         let own = Arc::clone(jobs);

@@ -54,15 +54,27 @@ export const ACTIONS = {
 };
 
 /** Does it, without asking. Gives whether it worked; says why when not. */
-export async function act(worker, name) {
+export function act(worker, name) {
   const path = `/api/${encodeURIComponent(worker.plugin)}/workers/${encodeURIComponent(worker.id)}/${name}`;
+  return post(path, `${ACTIONS[name].verb} ${worker.name}`, "it is not connected any more");
+}
+
+/** Asks, and gives a job up. */
+export async function askAndCancel(job) {
+  const detail = "Whoever works at it is told to stop, and its client gets no result.";
+  if (!(await confirmed(`Give up ${job.id}?`, detail, "Give up"))) return;
+  const path = `/api/jobs/operator/${encodeURIComponent(job.id)}/cancel`;
+  if (await post(path, `Give up ${job.id}`, "it is not there any more")) say(`${job.id} is given up.`);
+}
+
+async function post(path, what, gone) {
   try {
     const response = await fetch(path, { method: "POST" });
     if (response.ok) return true;
     if (response.status === 401 || response.status === 403) await refresh();
-    say(`${ACTIONS[name].verb} ${worker.name}: ${reason(response.status)}`, true);
+    say(`${what}: ${response.status === 404 ? gone : reason(response.status)}`, true);
   } catch (error) {
-    say(`${ACTIONS[name].verb} ${worker.name}: no connection (${error.message})`, true);
+    say(`${what}: no connection (${error.message})`, true);
   }
   return false;
 }
@@ -70,7 +82,7 @@ export async function act(worker, name) {
 function reason(status) {
   if (status === 401) return "this needs an admin key: sign in with one";
   if (status === 403) return "this key may not do that";
-  if (status === 404) return "it is not connected any more";
+  if (status === 409) return "it has ended by itself";
   return `the server answered ${status}`;
 }
 

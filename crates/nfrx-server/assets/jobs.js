@@ -1,8 +1,10 @@
 // Jobs: how many wait and for how long, who claims them, what became of the last ones.
 
-import { el, setAttr, setText } from "/assets/dom.js";
+import { askAndCancel, mayAct } from "/assets/actions.js";
+import { el, setAttr, setText, show } from "/assets/dom.js";
 import { count, since, span, words } from "/assets/format.js";
-import { subscribe } from "/assets/store.js";
+import { onRights } from "/assets/session.js";
+import { model as latest, subscribe } from "/assets/store.js";
 import { LiveTable } from "/assets/table.js";
 
 const plain = (of) => (td) => (row) => setText(td, of(row));
@@ -19,12 +21,26 @@ function status(td) {
   };
 }
 
+const ENDED = new Set(["completed", "failed", "canceled"]);
+
+function actions(td) {
+  let job;
+  const button = el("button", { type: "button", class: "small", text: "Give up", onclick: () => askAndCancel(job) });
+  td.append(button);
+  return (row) => {
+    job = row;
+    setAttr(button, "aria-label", `Give up ${row.id}`);
+    show(button, mayAct() && !ENDED.has(row.status));
+  };
+}
+
 const JOBS = [
   { title: "Job", value: (j) => j.id, cell: plain((j) => j.id) },
   { title: "Type", value: (j) => j.type ?? "", cell: plain((j) => j.type ?? "") },
   { title: "Status", value: (j) => j.status, cell: status },
   { title: "Claimed by", value: (j) => j.claimed_worker_id ?? "", cell: plain((j) => j.claimed_worker_id || j.claimed_worker_group || "–") },
   { title: "Updated", value: (j) => j.updated_at, first: "down", cell: plain((j) => ago(j.updated_at)) },
+  { title: "Actions", cell: actions },
 ];
 
 const CLAIMERS = [
@@ -62,10 +78,12 @@ class Jobs extends HTMLElement {
       el("h3", { text: "Workers that claim them" }), this.claimers.node,
     );
     this.stop = subscribe(({ jobs }) => this.update(jobs));
+    this.stopRights = onRights(() => latest && this.update(latest.jobs));
   }
 
   disconnectedCallback() {
     this.stop?.();
+    this.stopRights?.();
   }
 
   update(jobs) {

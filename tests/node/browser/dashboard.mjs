@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { Agent } from "./agents.mjs";
@@ -161,6 +161,58 @@ async function drains(page) {
   step("drains and undrains, after a question");
 }
 
+/** What a client or a worker of jobs asks; both hold the same key here. */
+async function askJobs(origin, path, body) {
+  const headers = { Authorization: "Bearer alpha", "Content-Type": "application/json" };
+  const answer = await fetch(`${origin}/api/jobs${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  assert.ok(answer.ok, `${path}: ${answer.status}`);
+  return answer.json();
+}
+
+async function jobsAreGivenUp(page, origin) {
+  await page.run(() => (location.hash = "jobs"));
+  await page.until("a sentence for no job", hasText, "No job yet.");
+  const held = await askJobs(origin, "", { type: "press", metadata: { secret: "of the client" } });
+  await askJobs(origin, "/claim", { types: ["press"], worker_id: HOSTILE, max_wait_seconds: 10 });
+  const waits = await askJobs(origin, "", { type: HOSTILE });
+  const status = (id) => [...document.querySelectorAll("nfrx-jobs tbody tr")].find((tr) => tr.innerText.includes(id))?.querySelector('[data-label="Status"]').innerText;
+  const has = (id, wanted) => page.until(`${id} is ${wanted}`, `(id, wanted) => (${status})(id)?.includes(wanted)`, id, wanted);
+  await has(held.id ?? held.job_id, "claimed");
+  await has(waits.id ?? waits.job_id, "queued");
+  await page.until("the worker", hasText, HOSTILE);
+  assert.equal(await page.run(() => document.querySelectorAll("img, main script").length), 0);
+  assert.ok(!(await page.run(hasText, "of the client")), "nobody's data is shown");
+  await page.picture(join(pictures, "jobs-desktop-light.png"));
+  for (const { id, job_id } of [held, waits]) {
+    await page.run(press, "button", `Give up ${id ?? job_id}`);
+    await page.until("a question", () => document.querySelector("dialog[open]"));
+    await page.run(press, "dialog button", "Give up");
+    await has(id ?? job_id, "canceled");
+    await page.until("no button", `(label) => ![...document.querySelectorAll("button")].some((node) => node.ariaLabel === label && !node.hidden)`, `Give up ${id ?? job_id}`);
+  }
+  step("jobs are seen and given up");
+}
+
+async function aWholeGroupIsDrained(page, origin) {
+  await page.run(() => (location.hash = "fleet"));
+  await page.until("the group", hasText, "v0.9.0");
+  const annex = await Agent.join(origin, { id: "annex", models: ["phi"], version: "v0.9.0" });
+  const group = () => [...document.querySelectorAll("nfrx-fleet tbody tr")].find((tr) => tr.innerText.includes("v0.9.0"));
+  const shows = (text) => page.until(text, `(text) => (${group})()?.innerText.includes(text)`, text);
+  const all = async (text, verb) => {
+    await page.run(`(text) => [...(${group})().querySelectorAll("button")].find((node) => node.textContent === text).click()`, text);
+    await page.until("a question that names both", () => /annex/.test(document.querySelector("dialog[open]")?.innerText) && /attic/.test(document.querySelector("dialog[open]").innerText));
+    await page.run(press, "dialog button", verb);
+  };
+  await shows("2 idle");
+  await all("Drain all", "Drain");
+  await shows("2 draining");
+  await all("Undrain all", "Undrain");
+  await shows("2 idle");
+  annex.leave();
+  step("drains a whole group");
+}
+
 /** An agent in a process of its own, which can be stopped: a mere silence is no stall, since the
  * system still answers pings. */
 async function joinElsewhere(page, origin, id) {
@@ -200,7 +252,7 @@ async function fitsEveryScreen(page) {
     await page.resize(...size);
     for (const theme of ["light", "dark"]) {
       await page.theme(theme);
-      for (const view of ["workers", "models", "fleet", "mcp", "options"]) {
+      for (const view of ["workers", "models", "fleet", "mcp", "jobs", "options"]) {
         await page.run((hash) => (location.hash = hash), view);
         await page.until(view, (of) => document.querySelector(`nfrx-${of} h2`), view);
         if (view === "options") await page.until("options", hasText, "listen_addr");
@@ -268,6 +320,7 @@ async function signsOut(page) {
   step("signs out");
 }
 
+await rm(join(pictures, "state"), { recursive: true, force: true });
 await mkdir(pictures, { recursive: true });
 const { child, origin } = await startServer();
 const browser = await Chromium.start(chromium);
@@ -278,6 +331,8 @@ try {
   await textStaysText(page, origin);
   const [, cellar] = await sortsAndFilters(page, origin);
   await drains(page);
+  await jobsAreGivenUp(page, origin);
+  await aWholeGroupIsDrained(page, origin);
   await fitsEveryScreen(page);
   await isAccessible(page);
   await page.run(() => (location.hash = "workers"));

@@ -105,7 +105,7 @@ async fn changed(
     Ok(job)
 }
 
-/// `POST /api/jobs/{job_id}/cancel`.
+/// `POST /api/jobs/{job_id}/cancel`, and the same of an operator, whom every job is shown.
 pub(super) async fn cancel(
     jobs: Arc<Jobs>,
     _: Request<Body>,
