@@ -12,6 +12,7 @@ mod http_upstream;
 mod kept;
 mod options;
 mod policy;
+mod portrait;
 mod servers;
 mod service;
 pub mod stdio;

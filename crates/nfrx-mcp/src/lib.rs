@@ -7,6 +7,7 @@
 //! moments in which an agent is away) is made so that no client takes it for the server's.
 //! Not here: what a message means. Bodies are looked at, never rewritten.
 
+mod about;
 pub mod agent;
 mod digest;
 mod events;

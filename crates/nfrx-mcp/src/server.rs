@@ -8,6 +8,7 @@ mod headers;
 mod login;
 mod memory;
 mod metadata;
+mod operator;
 mod options;
 mod registry;
 mod relay;
@@ -137,6 +138,16 @@ impl Plugin for Mcp {
             })
             .access(Access::Worker)
             .dialect(Dialect::Text);
+        let registry = Arc::clone(&self.service.registry);
+        router
+            .get("/operator/{id}", move |_: Request<Body>, context: RequestContext| {
+                operator::describe(Arc::clone(&registry), context.params.get("id").to_owned())
+            })
+            .access(Access::Admin)
+            .operation(Operation {
+                summary: "Asks the agents of an MCP server for its tools and what it last said",
+                ..Operation::default()
+            });
         router.mount(WELL_KNOWN, |root| {
             let service = Arc::clone(&self.service);
             root.get("/api/mcp/id/{id}", move |_: Request<Body>, context: RequestContext| {

@@ -1,7 +1,9 @@
 // MCP servers: a list, and a page for each with what runs there.
 
-import { el, setAttr, setText, show } from "/assets/dom.js";
+import { mayAct } from "/assets/actions.js";
+import { KeyedList, el, setAttr, setText, show } from "/assets/dom.js";
 import { count, span, things, words } from "/assets/format.js";
+import { onRights } from "/assets/session.js";
 import { subscribe } from "/assets/store.js";
 import { LiveTable } from "/assets/table.js";
 
@@ -61,47 +63,86 @@ class Mcp extends HTMLElement {
   }
 }
 
+/** What one agent tells of a server, which only an operator may ask. */
+function portrait() {
+  const agent = el("h3");
+  const facts = el("p", { class: "quiet" });
+  const tools = el("ul", { class: "chips" });
+  const stderr = el("pre", { tabindex: "0", "aria-label": "What the server last wrote to its standard error" });
+  const stderrSection = el("div", {}, el("h4", { text: "Standard error, the last lines" }), stderr);
+  const node = el("section", {}, agent, facts, tools, stderrSection);
+  return {
+    node,
+    update(told) {
+      const about = told.about ?? {};
+      const problem = told.problem ?? about.problem;
+      const known = [about.software, about.revision && `MCP ${about.revision}`, things(about.tools?.length ?? 0, "tool")];
+      setText(agent, `At the agent ${told.agent}`);
+      setText(facts, problem ? `It tells no tools: ${problem}.` : known.filter(Boolean).join(" · "));
+      tools.replaceChildren(...(about.tools ?? []).map(({ name, read_only }) => el("li", { text: read_only ? `${name} (reads only)` : name })));
+      show(stderrSection, Array.isArray(about.stderr));
+      setText(stderr, about.stderr?.join("\n") || "It has said nothing yet.");
+    },
+  };
+}
+
 /** The page of one server: `#mcp/{id}`. */
 class McpServer extends HTMLElement {
   connectedCallback() {
-    this.title = el("h2");
+    this.heading = el("h2");
     this.facts = el("p", { class: "quiet" });
     this.calls = callTable();
-    this.tools = el("ul", { class: "chips" });
-    this.toolSection = el("section", {}, el("h3", { text: "Tools" }), this.tools);
-    this.stderr = el("pre", { tabindex: "0", "aria-label": "What the server last wrote to its standard error" });
-    this.stderrSection = el("section", {}, el("h3", { text: "Standard error, the last lines" }), this.stderr);
+    this.note = el("p", { class: "quiet", role: "status" });
+    const agents = el("div");
+    this.agents = new KeyedList(agents, (told) => told.agent, portrait);
+    this.again = el("button", { type: "button", class: "small", text: "Ask again", onclick: () => this.ask() });
     const address = el("code", { text: `${location.origin}/api/mcp/id/${encodeURIComponent(this.server)}` });
     this.replaceChildren(
       el("p", {}, el("a", { href: "#mcp", text: "← all MCP servers" })),
-      this.title, this.facts, el("p", {}, "Clients connect to ", address),
-      el("h3", { text: "Running calls" }), this.calls.node, this.toolSection, this.stderrSection,
+      this.heading, this.facts, el("p", {}, "Clients connect to ", address),
+      el("h3", { text: "Running calls" }), this.calls.node,
+      el("h3", { text: "Tools" }), this.note, agents, this.again,
     );
     this.stop = subscribe(({ mcp }) => this.update(mcp));
+    this.stopRights = onRights(() => this.ask());
+    this.ask();
   }
 
   disconnectedCallback() {
     this.stop?.();
+    this.stopRights?.();
   }
 
   update(mcp) {
     const replicas = (mcp?.servers ?? []).filter((server) => server.id === this.server);
     const [first] = replicas;
-    setText(this.title, first?.name || this.server);
+    setText(this.heading, first?.name || this.server);
     setText(this.facts, first ? `${words(first.status)} · ${things(replicas.length, "agent")} · ${things(first.inflight ?? 0, "call")} running` : "Not connected now.");
     this.calls.update((mcp?.sessions ?? []).filter((call) => call.client_id === this.server));
-    this.list(first?.tools);
-    const lines = first?.stderr ?? first?.last_stderr;
-    show(this.stderrSection, Boolean(lines?.length));
-    if (lines?.length) setText(this.stderr, Array.isArray(lines) ? lines.join("\n") : lines);
   }
 
-  list(tools) {
-    show(this.toolSection, Boolean(tools?.length));
-    const names = (tools ?? []).map((tool) => (typeof tool === "string" ? tool : tool.name));
-    if (this.listed === names.join("\n")) return;
-    this.listed = names.join("\n");
-    this.tools.replaceChildren(...names.map((name) => el("li", { text: name })));
+  /** Has the agents asked: once, for each answer is a conversation with the server. */
+  async ask() {
+    show(this.again, mayAct());
+    if (!mayAct()) return this.tell([], "Tools and standard error are shown to administrators: sign in with an admin key.");
+    if (this.asking) return;
+    this.asking = true;
+    setText(this.note, "Asking …");
+    try {
+      const response = await fetch(`/api/mcp/operator/${encodeURIComponent(this.server)}`, { cache: "no-store" });
+      if (response.ok) this.tell((await response.json()).agents, "");
+      else this.tell([], response.status === 404 ? "No agent offers this server now." : `The server answered ${response.status}.`);
+    } catch (error) {
+      this.tell([], `No connection (${error.message}).`);
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  tell(agents, note) {
+    this.agents.update(agents);
+    setText(this.note, note);
+    show(this.note, Boolean(note));
   }
 }
 

@@ -14,7 +14,9 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::portrait;
 use super::upstream::Upstream;
+use crate::about::ABOUT;
 use crate::digest::SessionMark;
 use crate::offer::{McpOffer, SESSIONS_MAX, ServerOffer};
 use crate::recent::Recent;
@@ -136,6 +138,9 @@ impl Shared {
         if self.drain.is_draining() {
             return Err(CallError::Draining);
         }
+        if let Some(served) = self.described(request.method(), request.uri()) {
+            return Ok(portrait::describe(&served.upstream).await);
+        }
         let (served, target) = self.judge(request.method(), request.uri()).ok_or_else(|| {
             debug!(method = %request.method(), path = request.uri().path(), "a request was refused");
             CallError::Refused
@@ -155,12 +160,23 @@ impl Shared {
         Ok(counted(answer, job))
     }
 
+    /// The server with this id, as a segment of a path has it.
+    fn named(&self, segment: &str) -> Option<Arc<Served>> {
+        let id = percent_decode_str(segment).decode_utf8().ok()?;
+        self.lock().servers.get(&*id).map(Arc::clone)
+    }
+
+    /// The server that the relay's operator asks about.
+    fn described(&self, method: &Method, uri: &Uri) -> Option<Arc<Served>> {
+        let segment = uri.path().strip_prefix(ABOUT).filter(|_| *method == Method::GET)?;
+        self.named(segment)
+    }
+
     /// The server that a request names, and the target there, if it may pass.
     fn judge(&self, method: &Method, uri: &Uri) -> Option<(Arc<Served>, Uri)> {
         let rest = uri.path().strip_prefix("/id/")?;
         let (segment, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let id = percent_decode_str(segment).decode_utf8().ok()?;
-        let served = self.lock().servers.get(&*id).map(Arc::clone)?;
+        let served = self.named(segment)?;
         let may_pass = [Method::POST, Method::GET, Method::DELETE].contains(method)
             && (below.is_empty() || (served.offer.below && is_plain_path(below)));
         let below = if below.is_empty() { "/" } else { below };

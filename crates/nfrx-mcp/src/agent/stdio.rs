@@ -43,6 +43,7 @@ use modern::Asked;
 use post::Posted;
 use sessions::{Nursery, SESSION_ID, SessionLimits, Sessions};
 use shared::{Era, NoChild, Shared};
+use stderr::LastWords;
 
 pub use launch::ServerCommand;
 pub use settings::{StdioSettings, stdio_specs};
@@ -57,6 +58,8 @@ pub(super) struct StdioUpstream(Arc<Server>);
 struct Server {
     sessions: Sessions,
     shared: Shared,
+    /// What all its processes said.
+    words: LastWords,
 }
 
 impl Drop for Server {
@@ -76,9 +79,10 @@ impl StdioUpstream {
 
     /// The same with processes that are started by other means, as tests do.
     fn with_launch(server: &str, launch: Arc<dyn Launch>, limits: SessionLimits, drain: &Drain) -> Self {
-        let nursery = Nursery { server: server.into(), launch, drain: drain.clone() };
+        let words = LastWords::default();
+        let nursery = Nursery { server: server.into(), launch, drain: drain.clone(), words: words.clone() };
         let sessions = Sessions::new(nursery.clone(), limits);
-        Self(Arc::new(Server { sessions, shared: Shared::new(nursery) }))
+        Self(Arc::new(Server { sessions, shared: Shared::new(nursery), words }))
     }
 }
 
@@ -179,5 +183,9 @@ impl Upstream for StdioUpstream {
                 Ok(false) | Err(_) => self.0.shared.probe().await,
             }
         })
+    }
+
+    fn last_words(&self) -> Option<Vec<String>> {
+        Some(self.0.words.lines())
     }
 }

@@ -14,4 +14,10 @@ pub(crate) trait Upstream: Send + Sync + 'static {
 
     /// Whether the server can be reached, or why not, for the agent's own operator.
     fn probe(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// The last lines that it wrote to its standard error, the newest last; `None` for a
+    /// server that is no process of this agent's.
+    fn last_words(&self) -> Option<Vec<String>> {
+        None
+    }
 }

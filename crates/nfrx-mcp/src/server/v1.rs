@@ -24,6 +24,9 @@ use crate::v1::{Frame, Register, Registered};
 use call::{Call, OldTunnel, Seen};
 use calls::Calls;
 
+/// The carrier's name.
+pub(super) const CARRIER: &str = "v1";
+
 /// How long an agent may take to register.
 const REGISTER_MAX: Duration = Duration::from_secs(10);
 

@@ -13,6 +13,7 @@ mod login;
 mod many;
 mod node;
 mod old;
+mod operator;
 mod python;
 mod rig;
 mod servers;

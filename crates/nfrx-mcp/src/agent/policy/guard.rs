@@ -97,6 +97,10 @@ impl Upstream for Guard {
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
         self.inner.probe()
     }
+
+    fn last_words(&self) -> Option<Vec<String>> {
+        self.inner.last_words()
+    }
 }
 
 async fn whole(body: Body) -> Result<Bytes, CallError> {

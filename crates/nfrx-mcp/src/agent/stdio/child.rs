@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::launch::{GONE_MAX, Process};
 use super::lines::{Line, Lines, discard};
+use super::sessions::Nursery;
 use super::stderr::LastWords;
 
 /// A longer message of a child ends it: what the rest belongs to can't be known.
@@ -103,10 +104,11 @@ impl Input {
 }
 
 /// Runs a child to its end, and to the end of its whole process group.
-pub(super) async fn run<H: Hearer>(server: &str, process: Process, orders: Orders, hearer: Arc<H>) {
+pub(super) async fn run<H: Hearer>(nursery: &Nursery, process: Process, orders: Orders, hearer: Arc<H>) {
+    let server = &*nursery.server;
     let Process { stdin, stdout, stderr, gone, kill } = process;
     let Orders { lines, notes, stop } = orders;
-    let words = LastWords::default();
+    let words = LastWords::within(&nursery.words);
     let mut stdout = Lines::new(stdout, LINE_BYTES_MAX);
     let mut listening = std::pin::pin!(words.listen(server, stderr));
     let mut gone = std::pin::pin!(gone);

@@ -19,6 +19,7 @@ use super::launch::Launch;
 use super::message::Message;
 use super::session::Session;
 use super::starts::Starts;
+use super::stderr::LastWords;
 use crate::digest::SessionMark;
 
 /// The header by which a session is named.
@@ -44,6 +45,8 @@ pub(super) struct Nursery {
     pub(super) server: Arc<str>,
     pub(super) launch: Arc<dyn Launch>,
     pub(super) drain: Drain,
+    /// What all of them say besides their messages.
+    pub(super) words: LastWords,
 }
 
 /// The sessions. Clones share them.
@@ -108,16 +111,17 @@ impl Sessions {
         let (input, orders) = Input::new();
         let session = Session::new(Arc::clone(&nursery.server), input);
         let mark = SessionMark::of(name.as_bytes());
-        let (server, sessions, hearer) = (Arc::clone(&nursery.server), self.clone(), Arc::clone(&session));
+        let (sessions, hearer) = (self.clone(), Arc::clone(&session));
         nursery.drain.spawn("mcp session", async move {
+            let nursery = &sessions.0.nursery;
             let unused = async {
                 hearer.unused(sessions.0.limits.idle_max).await;
-                info!(server = &*server, "a session that nobody uses ends");
+                info!(server = &*nursery.server, "a session that nobody uses ends");
                 hearer.stop();
                 std::future::pending().await
             };
             tokio::select! {
-                () = child::run(&server, process, orders, Arc::clone(&hearer)) => {}
+                () = child::run(nursery, process, orders, Arc::clone(&hearer)) => {}
                 () = unused => {}
             }
             sessions.lock().remove(&mark);

@@ -1,6 +1,7 @@
 //! The one child that all modern clients share: started before it is needed, asked which era
 //! it belongs to, and started anew when it has ended.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -127,13 +128,18 @@ impl Shared {
         let started = Instant::now();
         let (input, orders) = Input::new();
         let modern = Modern::new(Arc::clone(&nursery.server), input);
-        let running = child::run(&nursery.server, process, orders, Arc::clone(&modern));
+        let running = child::run(nursery, process, orders, Arc::clone(&modern));
+        let is_judged = AtomicBool::new(false);
         tokio::select! {
             () = running => {}
-            () = self.care(&modern) => {}
+            () = self.care(&modern, &is_judged) => {}
+        }
+        let why = modern.ending().map_or_else(String::new, |ending| ending.to_string());
+        if !is_judged.load(Ordering::Relaxed) {
+            // Gone before its end could be heard of.
+            return self.fail(&why);
         }
         if matches!(&*self.0.status.borrow(), Status::Modern(current) if Arc::ptr_eq(current, &modern)) {
-            let why = modern.ending().map_or_else(String::new, |ending| ending.to_string());
             warn!(server = &*nursery.server, why, "the MCP server has ended");
             if started.elapsed() < USEFUL_AFTER {
                 starts.failed(&why);
@@ -148,19 +154,25 @@ impl Shared {
         self.0.status.send_replace(Status::Failed(why.to_owned()));
     }
 
-    /// Learns what the child is, and follows its tools. Never ends: the child does.
-    async fn care(&self, modern: &Arc<Modern>) {
+    /// Learns what the child is, says so with `is_judged`, then follows its tools. Never ends:
+    /// the child does.
+    async fn care(&self, modern: &Arc<Modern>, is_judged: &AtomicBool) {
         let server = &*self.0.nursery.server;
+        let judged = |status| {
+            self.0.status.send_replace(status);
+            is_judged.store(true, Ordering::Relaxed);
+        };
         match timeout(DISCOVER_MAX, modern.ask("server/discover", json!({}))).await {
             Ok(None) => {
                 let why = modern.ending().map_or_else(String::new, |ending| ending.to_string());
                 self.fail(&why);
+                is_judged.store(true, Ordering::Relaxed);
             }
             Ok(Some(answer)) if is_modern(&answer) => {
                 info!(server, "the MCP server serves all clients with one process");
                 let changes = self.learn(modern, &answer).await;
                 self.0.starts.succeeded();
-                self.0.status.send_replace(Status::Modern(Arc::clone(modern)));
+                judged(Status::Modern(Arc::clone(modern)));
                 if changes {
                     self.follow(modern).await;
                 }
@@ -169,7 +181,7 @@ impl Shared {
                 let until = legacy.is_err().then(|| Instant::now() + SILENT_FOR);
                 info!(server, "the MCP server gets one process for each session");
                 self.0.starts.succeeded();
-                self.0.status.send_replace(Status::Legacy { until });
+                judged(Status::Legacy { until });
                 modern.stop();
             }
         }

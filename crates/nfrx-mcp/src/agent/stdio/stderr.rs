@@ -19,23 +19,38 @@ const KEPT_MAX: usize = 10;
 const LOGGED_MAX: u32 = 50;
 const LOGGED_PER: Duration = Duration::from_secs(10);
 
-/// A child's last words. Clones share them.
+/// A child's last words, or those of all children of a server. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct LastWords(Arc<Mutex<VecDeque<String>>>);
+pub(super) struct LastWords {
+    kept: Arc<Mutex<VecDeque<String>>>,
+    /// Where they are kept as well.
+    all: Option<Arc<Mutex<VecDeque<String>>>>,
+}
 
 impl LastWords {
-    /// The lines, the newest last.
-    pub(super) fn text(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    /// None yet; those to come are kept in `all` as well.
+    pub(super) fn within(all: &Self) -> Self {
+        Self { kept: Arc::default(), all: Some(Arc::clone(&all.kept)) }
     }
 
-    fn keep(&self, line: String) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT_MAX {
-            kept.pop_front();
+    /// The lines, the newest last.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// The same as one text.
+    pub(super) fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    fn keep(&self, line: &str) {
+        for kept in std::iter::once(&self.kept).chain(&self.all) {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == KEPT_MAX {
+                kept.pop_front();
+            }
+            kept.push_back(line.to_owned());
         }
-        kept.push_back(line);
     }
 
     /// Listens to its end, so that a child never waits for somebody to read what it says.
@@ -59,7 +74,7 @@ impl LastWords {
             } else {
                 left_out += 1;
             }
-            self.keep(text);
+            self.keep(&text);
         }
     }
 }

@@ -94,7 +94,7 @@ impl Tunnel for OldTunnel {
     }
 
     fn carrier(&self) -> &'static str {
-        "v1"
+        super::CARRIER
     }
 
     /// There is no frame that tells an old agent to go elsewhere.

@@ -294,6 +294,29 @@ async fn a_crash_answers_all_and_the_next_start_waits() {
     assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")));
 }
 
+// Seen to fail: without the look at `is_judged` where the child ran, and with it set before
+// the tools are known. Whoever asked would wait for ever.
+#[tokio::test(start_paused = true)]
+async fn a_crash_while_it_is_asked_what_it_is_is_answered_at_once() {
+    for answers_first in [false, true] {
+        let rig = Rig::new();
+        let crash = async {
+            let mut child = rig.child().await;
+            let asked = child.asked("server/discover").await;
+            if answers_first {
+                child.answers(&asked, json!({ "capabilities": { "tools": {} } })).await;
+                child.asked("tools/list").await;
+            }
+            child.dies("no licence found\n").await;
+        };
+        let (request, start) = (Request::call(1, "a"), Instant::now());
+        let (answer, ()) = tokio::join!(request.ask(&rig), crash);
+        assert_eq!((answer.status(), start.elapsed().as_secs()), (502, 0), "{answers_first}");
+        let error = answer.json().await;
+        assert!(error["error"]["message"].as_str().expect("text").contains("no licence found"), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_of_the_legacy_era_is_found_out_and_modern_clients_are_told() {
     for silent in [false, true] {
