@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { mkdir, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Agent } from "./agents.mjs";
 import { Chromium } from "./chromium.mjs";
 
@@ -193,6 +194,43 @@ async function jobsAreGivenUp(page, origin) {
   step("jobs are seen and given up");
 }
 
+/** A server that the agent starts: its tools, what it complains of, and a call that runs. */
+async function anMcpServerHasAPage(page, origin) {
+  await page.run(() => (location.hash = "mcp"));
+  await page.until("a sentence for no server", hasText, "No MCP server is connected.");
+  const script = fileURLToPath(new URL("mcp_server.mjs", import.meta.url));
+  const env = { SERVER_URL: `${origin.replace("http", "ws")}/api/mcp/connect`, CLIENT_ID: "shed", MCP_STDIO_COMMAND: `${process.execPath} ${script}`, XDG_STATE_HOME: join(pictures, "state") };
+  const agent = spawn(nfrx, ["mcp"], { env, stdio: "ignore" });
+  try {
+    await page.until("the server", () => [...document.querySelectorAll("nfrx-mcp tbody tr")].some((tr) => tr.innerText.includes("shed") && tr.innerText.includes("idle")));
+    await page.run(() => document.querySelector("nfrx-mcp tbody a").click());
+    for (const text of ["At the agent shed", "shed 7 · MCP 2025-11-25 · 2 tools", "look (reads only)", HOSTILE, `the roof leaks ${HOSTILE}`, "No call is running."]) await page.until(text, hasText, text);
+    assert.equal(await page.run(() => document.querySelectorAll("img, main script").length), 0);
+    const headers = { Authorization: "Bearer alpha", "Content-Type": "application/json", Accept: "application/json, text/event-stream" };
+    const post = (message, more) => fetch(`${origin}/api/mcp/id/shed`, { method: "POST", headers: { ...headers, ...more }, body: JSON.stringify({ jsonrpc: "2.0", id: 1, ...message }), signal: leaves.signal });
+    const leaves = new AbortController();
+    const opened = await post({ method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "t", version: "0" } } });
+    const call = post({ method: "tools/call", params: { name: "look" } }, { "Mcp-Session-Id": opened.headers.get("mcp-session-id") }).then((answer) => answer.text());
+    await page.until("the call", () => document.querySelector("nfrx-mcp-server tbody")?.innerText.includes("tools/call"));
+    await page.picture(join(pictures, "mcp-server-desktop-light.png"));
+    await page.resize(...PHONE);
+    await page.picture(join(pictures, "mcp-server-phone-light.png"));
+    assert.deepEqual(await page.run(overflow), [], "the page of a server on a phone");
+    await page.resize(...DESKTOP);
+    leaves.abort();
+    await assert.rejects(call);
+    await page.until("no call", hasText, "No call is running.");
+  } finally {
+    agent.kill("SIGTERM");
+  }
+  await page.until("it is gone", hasText, "Not connected now.");
+  await page.run(press, "nfrx-mcp-server button", "Ask again");
+  await page.until("it is said", hasText, "No agent offers this server now.");
+  // What the browser itself logs of that answer is no error of the page.
+  page.errors = page.errors.filter((error) => !error.includes("404"));
+  step("an MCP server has a page");
+}
+
 async function aWholeGroupIsDrained(page, origin) {
   await page.run(() => (location.hash = "fleet"));
   await page.until("the group", hasText, "v0.9.0");
@@ -332,6 +370,7 @@ try {
   const [, cellar] = await sortsAndFilters(page, origin);
   await drains(page);
   await jobsAreGivenUp(page, origin);
+  await anMcpServerHasAPage(page, origin);
   await aWholeGroupIsDrained(page, origin);
   await fitsEveryScreen(page);
   await isAccessible(page);

@@ -30,7 +30,7 @@ struct Described {
 #[derive(Serialize)]
 struct ByAgent {
     /// The agent's own id.
-    agent: Arc<str>,
+    agent: String,
     #[serde(flatten)]
     told: Told,
 }
@@ -66,7 +66,7 @@ async fn tell(agent: Arc<Agent>, id: &str) -> ByAgent {
         Ok(about) => Told::About { about: about.bounded() },
         Err(problem) => Told::Not { problem },
     };
-    ByAgent { agent: Arc::clone(&agent.worker_id), told }
+    ByAgent { agent: agent.worker_id.to_string(), told }
 }
 
 async fn ask(agent: &Arc<Agent>, id: &str) -> Result<About, String> {
