@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::job::Refused;
 use crate::json::Invalid;
+use crate::spool::SpoolError;
 use crate::store::StoreError;
 
 /// An answer of JSON.
@@ -60,6 +61,12 @@ pub(crate) enum Failure {
     /// 503: a bound is reached.
     #[error("{0}")]
     Full(&'static str),
+    /// 507: the spool is full.
+    #[error("all stored payloads and results together have reached their bound")]
+    NoRoom,
+    /// 416: the part that was asked for is not there; how long the whole is.
+    #[error("the whole has {0} bytes")]
+    NoSuchPart(u64),
     /// 503: nothing can be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,6 +75,18 @@ pub(crate) enum Failure {
 impl From<Invalid> for Failure {
     fn from(_: Invalid) -> Self {
         Self::Invalid
+    }
+}
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Full { .. } => Self::NoRoom,
+            SpoolError::Io(error) => {
+                tracing::error!(%error, "a stored payload or result failed");
+                Self::Full("spool_unavailable")
+            }
+        }
     }
 }
 
@@ -85,6 +104,14 @@ impl Failure {
             Self::Refused(refused) => refuse(StatusCode::CONFLICT, &refused.to_string()),
             Self::Conflict(code) => refuse(StatusCode::CONFLICT, code),
             Self::Full(code) => retry(refuse(StatusCode::SERVICE_UNAVAILABLE, code)),
+            Self::NoRoom => refuse(StatusCode::INSUFFICIENT_STORAGE, "spool_full"),
+            Self::NoSuchPart(bytes) => {
+                let mut response = refuse(StatusCode::RANGE_NOT_SATISFIABLE, "no_such_range");
+                if let Ok(range) = HeaderValue::try_from(format!("bytes */{bytes}")) {
+                    response.headers_mut().insert(header::CONTENT_RANGE, range);
+                }
+                response
+            }
             Self::Store(error) => {
                 tracing::error!(error = %error, "a request met a job store that failed");
                 retry(refuse(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"))

@@ -2,6 +2,7 @@
 
 mod client;
 mod events;
+mod kept;
 mod looking;
 mod order;
 mod seek;
@@ -60,6 +61,26 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
             })
             .while_draining()
             .operation(about("Gives a job up"));
+    });
+    router.group(|kept| {
+        kept.access(Access::Client);
+        let own = Arc::clone(jobs);
+        kept.put("/{job_id}/payload/{key}", move |request, context| {
+            reply(kept::put(Arc::clone(&own), request, context))
+        })
+        .body_bytes_max(u64::MAX)
+        .while_draining()
+        .operation(about("Stores a payload of a job"));
+        let own = Arc::clone(jobs);
+        kept.get("/{job_id}/result/{key}", move |request, context| {
+            reply(kept::get(Arc::clone(&own), request, context))
+        })
+        .while_draining()
+        .operation(Operation {
+            summary: "Gives a stored result, whole or in part",
+            streams: true,
+            ..Operation::default()
+        });
     });
     router.group(|operator| {
         operator.access(Access::Admin);

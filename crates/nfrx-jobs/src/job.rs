@@ -13,10 +13,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::json::Json;
+use crate::spool::Object;
 use crate::time::Millis;
 
 pub(crate) use change::{Change, Outcome, Proof, Refused};
-pub(crate) use view::{ChannelView, JobView, Shown};
+pub(crate) use view::{ChannelView, JobView, ObjectView, Shown};
 
 /// The states of a job (jobs contract §2.3, KD-88).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -122,6 +123,9 @@ pub(crate) struct JobChannel {
     pub(crate) expires_at: Millis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) properties: Option<Json>,
+    /// Its other end is the spool: nothing is left to do for the client.
+    #[serde(default)]
+    pub(crate) spooled: bool,
     /// The revision of the job that brought it.
     pub(crate) revision: u64,
 }
@@ -162,8 +166,11 @@ pub(crate) struct Order {
     pub(crate) max_attempts: u32,
     /// Set where a `failed` is tried again, after this time, then twice that, and so on.
     pub(crate) retry_delay: Option<Millis>,
-    /// Kept although nobody watches it (decision 30).
+    /// Kept although nobody watches it, results and all (decision 30).
     pub(crate) keep: bool,
+    /// It is given to no worker before these payloads are stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) payload_keys: Vec<String>,
     /// The named key that made it.
     pub(crate) owner: Option<String>,
 }
@@ -183,6 +190,10 @@ pub(crate) struct Job {
     pub(crate) error: Option<JobError>,
     pub(crate) payloads: BTreeMap<String, JobChannel>,
     pub(crate) results: BTreeMap<String, JobChannel>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) stored_payloads: BTreeMap<String, Object>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) stored_results: BTreeMap<String, Object>,
     pub(crate) created_at: Millis,
     pub(crate) updated_at: Millis,
     pub(crate) finished_at: Option<Millis>,
@@ -208,6 +219,8 @@ impl Job {
             error: None,
             payloads: BTreeMap::new(),
             results: BTreeMap::new(),
+            stored_payloads: BTreeMap::new(),
+            stored_results: BTreeMap::new(),
             created_at: now,
             updated_at: now,
             finished_at: None,
@@ -221,6 +234,22 @@ impl Job {
             Side::Payload => &self.payloads,
             Side::Result => &self.results,
         }
+    }
+
+    /// What is stored of a side, by key.
+    pub(crate) fn stored(&self, side: Side) -> &BTreeMap<String, Object> {
+        match side {
+            Side::Payload => &self.stored_payloads,
+            Side::Result => &self.stored_results,
+        }
+    }
+
+    /// Whether a worker may take it now: it waits, its time has come, and what has to be
+    /// stored before is there.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.status == Status::Queued
+            && self.ready_at.is_none()
+            && self.order.payload_keys.iter().all(|key| self.stored_payloads.contains_key(key))
     }
 
     /// When its lease ends, while a worker has it.

@@ -2,13 +2,14 @@
 //!
 //! A client makes a job and follows it; a worker claims it, asks for channels to read the
 //! payload and write the result, and says how it ends. The bytes pass from one to the other
-//! without being kept.
+//! without being kept, unless the client asks for that: then they lie in the spool.
 //!
 //! ```text
 //!  client ──▶ http ──▶ service ──▶ store        every change: committed, then told
 //!  worker ──▶          │  │  └───▶ watch        who follows a job
 //!                      │  └──────▶ waiting      who waits for one
-//!                      └─────────▶ transfer     one-time channels, nothing kept
+//!                      ├─────────▶ transfer     one-time channels, nothing kept
+//!                      └─────────▶ spool        payloads and results that are kept
 //! ```
 //!
 //! What may happen to a job is decided in one place, `job`, by a pure function; the store
@@ -26,6 +27,7 @@ mod options;
 mod plugin;
 mod presence;
 mod service;
+mod spool;
 mod state;
 mod store;
 mod time;

@@ -29,6 +29,7 @@ pub(crate) struct JobsMetrics {
     pub(crate) transfers: Arc<Family<Counter, 1>>,
     pub(crate) transfer_bytes: Arc<Family<Counter, 0>>,
     pub(crate) channels: Arc<Family<Gauge, 0>>,
+    pub(crate) spool_bytes: Arc<Family<Gauge, 0>>,
     pub(crate) sums: Sums,
 }
 
@@ -112,6 +113,11 @@ impl Default for JobsMetrics {
             )),
             transfer_bytes: family("nfrx_transfer_bytes_total", "Bytes passed on", Counter::default),
             channels: family("nfrx_transfer_channels", "Channels that are open", Gauge::default),
+            spool_bytes: family(
+                "nfrx_jobs_spool_bytes",
+                "Bytes of stored payloads and results",
+                Gauge::default,
+            ),
             sums: Sums::default(),
         }
     }
@@ -138,7 +144,8 @@ impl JobsMetrics {
         metrics.register(Arc::clone(&self.store) as _)?;
         metrics.register(Arc::clone(&self.transfers) as _)?;
         metrics.register(Arc::clone(&self.transfer_bytes) as _)?;
-        metrics.register(Arc::clone(&self.channels) as _)
+        metrics.register(Arc::clone(&self.channels) as _)?;
+        metrics.register(Arc::clone(&self.spool_bytes) as _)
     }
 
     /// A job was made.

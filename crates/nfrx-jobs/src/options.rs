@@ -92,6 +92,22 @@ pub(crate) fn descriptor() -> PluginDescriptor {
             "plugin_options.jobs.keep_failed",
         ),
         arg(
+            "spool_bytes_max",
+            ArgType::Int,
+            "the most bytes of all stored payloads and results; more are refused with 507",
+            "10737418240",
+        )
+        .from(
+            "--jobs-spool-bytes-max",
+            "JOBS_SPOOL_BYTES_MAX",
+            "plugin_options.jobs.spool_bytes_max",
+        ),
+        arg("spool_ttl", ArgType::Duration, "how long payloads and results stay stored", "24h").from(
+            "--jobs-spool-ttl",
+            "JOBS_SPOOL_TTL",
+            "plugin_options.jobs.spool_ttl",
+        ),
+        arg(
             "channels_max",
             ArgType::Int,
             "the most open transfer channels; more are refused with 503",
@@ -136,6 +152,8 @@ pub(crate) struct JobsOptions {
     pub(crate) waiting_max: usize,
     pub(crate) watchers_max: usize,
     pub(crate) retention: Retention,
+    pub(crate) spool_bytes_max: u64,
+    pub(crate) spool_ttl: Millis,
     pub(crate) channels_max: usize,
     /// `None`: no limit.
     pub(crate) transfer_idle: Option<Duration>,
@@ -172,6 +190,8 @@ impl JobsOptions {
             waiting_max: count("waiting_max")?,
             watchers_max: count("watchers_max")?,
             retention: Retention { done: span("keep_done")?, failed: span("keep_failed")? },
+            spool_bytes_max: number("spool_bytes_max")?,
+            spool_ttl: span("spool_ttl")?,
             channels_max: count("channels_max")?,
             transfer_idle: some("transfer_idle")?,
         })

@@ -8,8 +8,10 @@ use nfrx_spi::{
 };
 
 use crate::http;
+use crate::metrics::JobsMetrics;
 use crate::options::{self, JobsOptions};
 use crate::service::Jobs;
+use crate::spool::Spool;
 use crate::state::JobsState;
 use crate::store;
 
@@ -38,7 +40,12 @@ impl PluginFactory for JobsFactory {
         options.durable = folder.is_some();
         let store = store::open(folder.as_deref())
             .map_err(|error| context.plugin_options.refuse("store", &error.to_string()))?;
-        Ok(Arc::new(JobsPlugin { jobs: Some(Jobs::new(&context, options, store)) }))
+        let metrics = Arc::<JobsMetrics>::default();
+        let objects = folder.map(|folder| folder.join("objects"));
+        let spool = Spool::open(objects.as_deref(), options.spool_bytes_max, Arc::clone(&metrics))
+            .map_err(|error| context.plugin_options.refuse("store", &error.to_string()))?;
+        let jobs = Jobs::new(&context, options, store, spool, metrics);
+        Ok(Arc::new(JobsPlugin { jobs: Some(jobs) }))
     }
 }
 

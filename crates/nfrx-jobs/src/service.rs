@@ -10,10 +10,11 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::answer::Failure;
 use crate::ids;
-use crate::job::{Change, Job, Order, Outcome, Status};
+use crate::job::{Change, Job, Order, Outcome, Side, Status};
 use crate::metrics::JobsMetrics;
 use crate::options::JobsOptions;
 use crate::presence::Presence;
+use crate::spool::{Incoming, Object, Old, Part, Removed, Spool, SpoolError};
 use crate::store::{Changed, Created, Depth, NewJob, Once, Seeker, Step, Store, StoreError};
 use crate::time::Millis;
 use crate::transfer::{Traffic, Transfers};
@@ -44,6 +45,7 @@ pub(crate) struct Jobs {
     pub(crate) workers: Arc<Workers>,
     pub(crate) presence: Presence,
     pub(crate) transfers: Transfers,
+    pub(crate) spool: Spool,
     pub(crate) metrics: Arc<JobsMetrics>,
     /// Streams of workers that have a job in hand, by its id.
     in_hand: Mutex<HashMap<String, Arc<Hand>>>,
@@ -69,10 +71,26 @@ impl Hand {
     }
 }
 
+/// Where an object belongs.
+pub(crate) struct StoreTo {
+    pub(crate) job: String,
+    pub(crate) side: Side,
+    pub(crate) key: String,
+    /// What brought it, if a channel did.
+    pub(crate) channel: Option<String>,
+    /// The key that must own the job, where keys have names.
+    pub(crate) owner: Option<String>,
+}
+
 impl Jobs {
-    pub(crate) fn new(context: &PluginContext, options: JobsOptions, store: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn new(
+        context: &PluginContext,
+        options: JobsOptions,
+        store: Arc<dyn Store>,
+        spool: Spool,
+        metrics: Arc<JobsMetrics>,
+    ) -> Arc<Self> {
         let clock = Arc::clone(&context.clock);
-        let metrics = Arc::<JobsMetrics>::default();
         let transfers = Transfers::new(
             Arc::clone(&clock),
             Arc::clone(&metrics),
@@ -91,6 +109,7 @@ impl Jobs {
             waiting: Arc::default(),
             workers: Arc::default(),
             transfers: transfers.clone(),
+            spool,
             metrics,
             in_hand: Mutex::default(),
             recent: Mutex::default(),
@@ -197,13 +216,107 @@ impl Jobs {
         if !job.status.is_held() {
             self.free_hand(&job.id);
         }
+        self.remove(self.spool.follow(&job));
         match outcome {
             // A cancel of an ended job is told again (jobs contract §3.3).
             Outcome::Changed | Outcome::Unchanged => self.tell(&job),
-            Outcome::Renewed if job.status == Status::Queued => self.waiting.wake(&job),
+            Outcome::Renewed if job.is_ready() => self.waiting.wake(&job),
             Outcome::Renewed => {}
         }
         job
+    }
+
+    /// Removes files that nothing names any more; nobody waits for it.
+    fn remove(&self, removed: Vec<Removed>) {
+        if removed.is_empty() {
+            return;
+        }
+        let removing = async {
+            for file in removed {
+                file.remove().await;
+            }
+        };
+        self.spawner.spawn("jobs: remove", Box::pin(removing));
+    }
+
+    /// Ends an object and has its job's record name it. Once begun it goes on, whoever leaves:
+    /// a file is either named or removed.
+    pub(crate) async fn store(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        content_type: Option<String>,
+        to: StoreTo,
+    ) -> Result<(Arc<Job>, Object), Failure> {
+        let (reply, answer) = oneshot::channel();
+        let jobs = Arc::clone(self);
+        let storing = async move {
+            let stored = match incoming.finish(content_type, jobs.now()).await {
+                Ok(object) => jobs.name(object, to).await,
+                Err(error) => Err(SpoolError::from(error).into()),
+            };
+            // Nobody may be left to hear it.
+            let _ = reply.send(stored);
+        };
+        self.spawner.spawn("jobs: store", Box::pin(storing));
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn name(&self, object: Object, to: StoreTo) -> Result<(Arc<Job>, Object), Failure> {
+        let StoreTo { job, side, key, channel, owner } = to;
+        let keys_max = self.options.keys_max;
+        let change = Change::Store { side, key, object: object.clone(), channel, keys_max };
+        match self.change(Step { id: job, change, worker: None, owner, now: self.now() }).await {
+            Ok(job) => Ok((job, object)),
+            Err(failure) => {
+                self.spool.refuse(&object).remove().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Writes a stored payload into the channel that its worker reads.
+    pub(crate) fn feed(self: &Arc<Self>, channel: &str, object: Object) {
+        let Some(feed) = self.transfers.feed(channel) else { return };
+        let jobs = Arc::clone(self);
+        let feeding = async move {
+            let whole = Part { first: 0, bytes: object.bytes };
+            match jobs.spool.read(&object, whole).await {
+                Ok(body) => feed.pass(&jobs.transfers, body, object.content_type.as_deref()).await,
+                Err(error) => tracing::error!(%error, "a stored payload can't be read"),
+            }
+        };
+        self.spawner.spawn("jobs: feed", Box::pin(feeding));
+    }
+
+    /// Stores what a worker writes into this channel.
+    pub(crate) fn collect(self: &Arc<Self>, channel: &str, job: &str, key: &str) {
+        let Some(mut sink) = self.transfers.collect(channel) else { return };
+        let to = StoreTo {
+            job: job.to_owned(),
+            side: Side::Result,
+            key: key.to_owned(),
+            channel: Some(channel.to_owned()),
+            owner: None,
+        };
+        let jobs = Arc::clone(self);
+        let collecting = async move {
+            let Some(content_type) = sink.begin().await else { return };
+            let stored = async {
+                let mut incoming = jobs.spool.receive(sink.length()).await?;
+                while let Some(data) = sink.next().await {
+                    incoming.write(&data).await?;
+                }
+                Ok::<_, Failure>(incoming)
+            };
+            let stored = match stored.await {
+                Ok(incoming) if sink.is_whole() => jobs.store(incoming, content_type, to).await.map(drop),
+                // The writer left: what came is dropped with it.
+                Ok(_) => return,
+                Err(failure) => Err(failure),
+            };
+            sink.end(&stored);
+        };
+        self.spawner.spawn("jobs: collect", Box::pin(collecting));
     }
 
     fn tell(&self, job: &Arc<Job>) {
@@ -214,7 +327,7 @@ impl Jobs {
             recent.truncate(RECENT);
         }
         self.watchers.tell(job);
-        if job.status == Status::Queued && job.ready_at.is_none() {
+        if job.is_ready() {
             self.waiting.wake(job);
         }
     }
@@ -284,6 +397,14 @@ impl Jobs {
             }
             Err(error) => tracing::error!(%error, "the job store can't be read"),
         }
+        match self.store.with_objects().await {
+            Ok(jobs) => {
+                for lost in self.spool.adopt(&jobs).await {
+                    self.change_by_itself(lost.job, Change::Outdate { file: lost.file }).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "what is stored can't be compared with the job store"),
+        }
         let mut counted: Option<Moment> = None;
         loop {
             self.sweep().await;
@@ -314,6 +435,10 @@ impl Jobs {
             tracing::warn!(job_id = %id, "canceled job due to client inactivity");
             self.change_by_itself(id, Change::ClientGone).await;
         }
+        let old = Millis(now.0.saturating_sub(self.options.spool_ttl.0));
+        for Old { job, file } in self.spool.older_than(old) {
+            self.change_by_itself(job, Change::Outdate { file }).await;
+        }
         loop {
             match self.store.sweep(self.options.retention, now).await {
                 Ok(swept) => {
@@ -326,6 +451,7 @@ impl Jobs {
                         self.settle(changed);
                     }
                     for id in swept.forgotten {
+                        self.remove(self.spool.forget(&id));
                         self.watchers.forget(&id);
                         self.recent.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| job.id != id);
                     }

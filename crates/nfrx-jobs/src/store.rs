@@ -214,6 +214,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// leases ran on meanwhile.
     fn resume(&self, grace: Millis, now: Millis) -> BoxFuture<'static, Result<Vec<Job>, StoreError>>;
 
+    /// Those of which something is stored in the spool.
+    fn with_objects(&self) -> BoxFuture<'static, Result<Vec<Job>, StoreError>>;
+
     /// Takes nothing more, and completes what it has taken.
     fn close(&self) -> BoxFuture<'static, ()>;
 }

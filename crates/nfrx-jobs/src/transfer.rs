@@ -8,6 +8,7 @@
 mod channel;
 mod handlers;
 mod pass;
+mod spooled;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -85,7 +85,7 @@ impl EventStream {
     }
 
     fn channel(&mut self, side: Side, key: &str, job: &Job) {
-        if let Some(channel) = job.channels(side).get(key) {
+        if let Some(channel) = job.channels(side).get(key).filter(|channel| !channel.spooled) {
             let view = ChannelView::new(side, key, channel, None);
             let data = serde_json::to_string(&view).unwrap_or_default();
             self.ready.push_back(event(side.as_str(), channel.revision, &data));

@@ -15,8 +15,12 @@ use crate::time::Millis;
 const ATTEMPTS: u64 = 3;
 /// The most that a client may ask for.
 const ATTEMPTS_MAX: u64 = 1000;
+/// The longest key of a payload or result, in bytes.
+const KEY_BYTES_MAX: usize = 256;
+/// The most payloads that a job can wait for.
+const PAYLOADS_MAX: usize = 64;
 /// The longest key of a request that is made once.
-const KEY_BYTES_MAX: usize = 255;
+const ONCE_BYTES_MAX: usize = 255;
 /// The longest first wait between tries, in seconds.
 const RETRY_SECONDS_MAX: u64 = 3600;
 /// The header under which a request is made once.
@@ -40,9 +44,24 @@ pub(super) fn read(fields: &Fields, owner: Option<String>) -> Result<Order, Fail
         max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         retry_delay: retry.map(Millis),
         keep: fields.flag("keep")?,
+        payload_keys: payload_keys(fields)?,
         owner,
     };
     Ok(order)
+}
+
+/// The payloads that have to be stored before a worker gets the job.
+fn payload_keys(fields: &Fields) -> Result<Vec<String>, Invalid> {
+    let keys = fields.texts("payload_keys")?;
+    if keys.len() > PAYLOADS_MAX || !keys.iter().all(|key| is_key(key)) {
+        return Err(Invalid);
+    }
+    Ok(keys)
+}
+
+/// Whether a text can name a payload or result.
+pub(super) fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.len() <= KEY_BYTES_MAX && !key.chars().any(char::is_control)
 }
 
 /// A short list of short texts without line ends.
@@ -62,7 +81,7 @@ pub(super) fn texts(fields: &Fields, name: &str) -> Result<Vec<String>, Invalid>
 pub(super) fn once(headers: &HeaderMap, body: &[u8], owner: Option<&str>) -> Result<Option<Once>, Failure> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = key.to_str().map(str::trim).map_err(|_| Failure::Invalid)?;
-    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+    if key.is_empty() || key.len() > ONCE_BYTES_MAX {
         return Err(Failure::Invalid);
     }
     let key = format!("{}\n{key}", owner.unwrap_or_default());

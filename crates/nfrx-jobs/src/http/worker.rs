@@ -7,15 +7,12 @@ use nfrx_spi::{Body, RequestContext};
 use serde::Serialize;
 use serde_json::json as object;
 
-use super::{Problem, TOKEN_HEADER, optional, required, seek, whole};
+use super::{Problem, TOKEN_HEADER, optional, order, required, seek, whole};
 use crate::answer::{Failure, json};
 use crate::job::{Change, Job, JobChannel, JobError, Refused, Side, Status};
 use crate::json::{Fields, Json};
 use crate::service::Jobs;
 use crate::store::Step;
-
-/// The longest key of a payload or result, in bytes.
-const KEY_BYTES_MAX: usize = 256;
 
 /// A call about a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +78,9 @@ pub(super) async fn call(
                 // Asked for again: the old one is of no use (KD-114).
                 jobs.transfers.close(&replaced);
             }
+            if let Answer::Channel(side, opened) = &answer {
+                connect(&jobs, &job, *side, opened);
+            }
             Ok(answer.response(&jobs, &job))
         }
         Err(failure) => {
@@ -89,6 +89,22 @@ pub(super) async fn call(
             }
             Err(failure.into())
         }
+    }
+}
+
+/// Joins a channel with the spool: a stored payload is there at once, a result that is kept
+/// needs nobody who reads it (decision 30).
+fn connect(jobs: &Arc<Jobs>, job: &Job, side: Side, opened: &Opened) {
+    if job.channels(side).get(&opened.key).is_none_or(|channel| !channel.spooled) {
+        return;
+    }
+    match side {
+        Side::Payload => {
+            if let Some(object) = job.stored_payloads.get(&opened.key) {
+                jobs.feed(&opened.channel_id, object.clone());
+            }
+        }
+        Side::Result => jobs.collect(&opened.channel_id, &job.id, &opened.key),
     }
 }
 
@@ -170,7 +186,7 @@ fn read(jobs: &Jobs, call: Call, id: &str, headers: &HeaderMap, body: &[u8]) -> 
 fn open(jobs: &Jobs, job: &str, side: Side, fields: &Fields) -> Result<(Change, Answer), Failure> {
     let key = fields.text("key")?.map(|key| key.trim().to_owned());
     let key = key.unwrap_or_else(|| side.as_str().to_owned());
-    if key.len() > KEY_BYTES_MAX || key.chars().any(char::is_control) {
+    if !key.is_empty() && !order::is_key(&key) {
         return Err(Failure::Invalid);
     }
     let properties = fields.object("properties")?;
@@ -190,7 +206,7 @@ fn open(jobs: &Jobs, job: &str, side: Side, fields: &Fields) -> Result<(Change, 
         reader_url,
         writer_url,
     };
-    let channel = JobChannel { id, expires_at, properties, revision: 0 };
+    let channel = JobChannel { id, expires_at, properties, spooled: false, revision: 0 };
     let change = Change::Open { side, key, channel, keys_max: jobs.options.keys_max };
     Ok((change, Answer::Channel(side, opened)))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Claim, Job, JobChannel, JobError, Side, Status};
 use crate::json::Json;
+use crate::spool::Object;
 use crate::time::Millis;
 
 /// One thing that happens to a job.
@@ -15,6 +16,10 @@ pub(crate) enum Change {
     Report { state: Status, progress: Option<Json>, error: Option<JobError> },
     /// Its worker asks for a channel.
     Open { side: Side, key: String, channel: JobChannel, keys_max: usize },
+    /// Bytes of it are on the disk; `channel` is what brought them, if one did.
+    Store { side: Side, key: String, object: Object, channel: Option<String>, keys_max: usize },
+    /// What is stored in this file has been kept for long enough.
+    Outdate { file: String },
     /// Its worker lives: the lease begins again, longer or shorter where asked.
     Renew { lease: Option<Millis> },
     /// The claim's answer never reached the worker.
@@ -81,6 +86,7 @@ impl Job {
             next.renew(token.is_some(), now);
         }
         if outcome == Outcome::Changed {
+            next.let_go();
             next.revision += 1;
             next.updated_at = now;
             if next.status.is_terminal() && next.finished_at.is_none() {
@@ -113,7 +119,7 @@ impl Job {
     fn step(&mut self, change: Change, now: Millis) -> Result<Outcome, Refused> {
         match change {
             Change::Claim { worker_id, worker_group, token, lease } => {
-                self.need(self.status == Status::Queued && self.ready_at.is_none())?;
+                self.need(self.is_ready())?;
                 let until = now + span(lease);
                 let claim =
                     Claim { worker_id, worker_group, token, token_used: false, lease, until, since: now };
@@ -125,11 +131,12 @@ impl Job {
             }
             Change::Open { side, key, mut channel, keys_max } => {
                 self.need(self.status.is_held())?;
-                let known = self.channels(side).contains_key(&key);
-                if !known && self.payloads.len() + self.results.len() >= keys_max {
-                    return Err(Refused::TooManyKeys);
-                }
+                self.has_room(side, &key, keys_max)?;
                 channel.revision = self.revision + 1;
+                channel.spooled = match side {
+                    Side::Payload => self.stored_payloads.contains_key(&key),
+                    Side::Result => self.order.keep,
+                };
                 match side {
                     Side::Payload => self.payloads.insert(key, channel),
                     Side::Result => self.results.insert(key, channel),
@@ -139,6 +146,20 @@ impl Job {
                     Side::Result => Status::AwaitingResult,
                 };
             }
+            Change::Store { side, key, object, channel, keys_max } => {
+                self.need(!self.status.is_terminal())?;
+                if channel.is_some() {
+                    // Of another attempt, or replaced by another channel.
+                    let current = self.channels(side).get(&key).map(|channel| &channel.id);
+                    self.need(self.status.is_held() && current == channel.as_ref())?;
+                }
+                self.has_room(side, &key, keys_max)?;
+                match side {
+                    Side::Payload => self.stored_payloads.insert(key, object),
+                    Side::Result => self.stored_results.insert(key, object),
+                };
+            }
+            Change::Outdate { file } => return Ok(self.outdate(&file)),
             // Its worker learns of the cancel, and has nothing to renew.
             Change::Renew { .. } if self.status == Status::Canceled => return Ok(Outcome::Renewed),
             Change::Renew { lease } => {
@@ -172,6 +193,45 @@ impl Job {
         if allowed { Ok(()) } else { Err(Refused::InvalidState) }
     }
 
+    /// Whether this key is one of its keys, or may become one.
+    fn has_room(&self, side: Side, key: &str, keys_max: usize) -> Result<(), Refused> {
+        let keys = |side: Side| {
+            let stored = self.stored(side).keys().filter(|key| !self.channels(side).contains_key(*key));
+            self.channels(side).len() + stored.count()
+        };
+        let is_known = self.channels(side).contains_key(key) || self.stored(side).contains_key(key);
+        if !is_known && keys(Side::Payload) + keys(Side::Result) >= keys_max {
+            return Err(Refused::TooManyKeys);
+        }
+        Ok(())
+    }
+
+    /// Nobody reads the payloads of a job that has ended, or the results of one that was
+    /// given up.
+    fn let_go(&mut self) {
+        if self.status.is_terminal() {
+            self.stored_payloads.clear();
+        }
+        if self.status == Status::Canceled {
+            self.stored_results.clear();
+        }
+    }
+
+    /// A worker that has the job may need it still.
+    fn outdate(&mut self, file: &str) -> Outcome {
+        if self.status.is_held() {
+            return Outcome::Unchanged;
+        }
+        let before = (self.stored_payloads.len(), self.stored_results.len());
+        self.stored_payloads.retain(|_, object| object.file != file);
+        self.stored_results.retain(|_, object| object.file != file);
+        let after = (self.stored_payloads.len(), self.stored_results.len());
+        if after.0 < before.0 && !self.status.is_terminal() {
+            self.end(Status::Failed, "payload_expired", "its stored payload was kept for long enough");
+        }
+        if before == after { Outcome::Unchanged } else { Outcome::Changed }
+    }
+
     fn report(&mut self, state: Status, progress: Option<Json>, error: Option<JobError>, now: Millis) {
         if let Some(progress) = progress {
             self.progress = Some(progress).filter(|progress| !progress.is_empty_object());
@@ -198,6 +258,8 @@ impl Job {
         (self.status, self.claim, self.ready_at) = (Status::Queued, None, None);
         self.payloads.clear();
         self.results.clear();
+        // Of a try that came to nothing.
+        self.stored_results.clear();
     }
 
     fn try_again(&mut self) {

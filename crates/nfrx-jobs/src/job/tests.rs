@@ -17,6 +17,7 @@ pub(crate) fn order(kind: &str) -> Order {
         max_attempts: 3,
         retry_delay: None,
         keep: false,
+        payload_keys: Vec::new(),
         owner: None,
     }
 }

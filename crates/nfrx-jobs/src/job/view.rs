@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Job, JobChannel, JobError, Side, Status};
 use crate::json::Json;
+use crate::spool::Object;
 use crate::transfer::ChannelState;
 
 /// What is shown of a channel (jobs contract §2.2); its state is new (KD-113).
@@ -38,6 +39,32 @@ impl ChannelView {
             key: key.to_owned(),
             properties: channel.properties.clone().filter(|properties| !properties.is_empty_object()),
             state,
+        }
+    }
+}
+
+/// What is shown of a stored payload or result.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ObjectView {
+    bytes: u64,
+    sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    /// Where its client fetches a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    stored_at: String,
+}
+
+impl ObjectView {
+    pub(crate) fn new(job: &str, side: Side, key: &str, object: &Object) -> Self {
+        let segment = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
+        Self {
+            bytes: object.bytes,
+            sha256: object.sha256.clone(),
+            content_type: object.content_type.clone(),
+            url: (side == Side::Result).then(|| format!("/api/jobs/{job}/result/{segment}")),
+            stored_at: object.stored_at.to_string(),
         }
     }
 }
@@ -92,6 +119,12 @@ pub(crate) struct JobView {
     tags: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    payload_keys: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stored_payloads: BTreeMap<String, ObjectView>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stored_results: BTreeMap<String, ObjectView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_before: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +144,13 @@ impl JobView {
             let view = |(key, channel): (&String, &JobChannel)| {
                 (key.clone(), ChannelView::new(side, key, channel, state(&channel.id)))
             };
-            job.channels(side).iter().filter(|_| whole).map(view).collect()
+            job.channels(side).iter().filter(|(_, channel)| whole && !channel.spooled).map(view).collect()
+        };
+        let stored = |side: Side| {
+            let view = |(key, object): (&String, &Object)| {
+                (key.clone(), ObjectView::new(&job.id, side, key, object))
+            };
+            job.stored(side).iter().filter(|_| whole).map(view).collect()
         };
         let claim = job.claim.as_ref();
         let free = |value: &Option<Json>| value.clone().filter(|value| whole && !value.is_empty_object());
@@ -139,6 +178,9 @@ impl JobView {
             priority: job.order.priority,
             tags: job.order.tags.clone(),
             labels: job.order.labels.clone(),
+            payload_keys: job.order.payload_keys.iter().filter(|_| whole).cloned().collect(),
+            stored_payloads: stored(Side::Payload),
+            stored_results: stored(Side::Result),
             not_before: job.order.not_before.map(|time| time.to_string()),
             expires_at: job.order.expires_at.map(|time| time.to_string()),
         }

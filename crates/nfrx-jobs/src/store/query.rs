@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use crate::job::{Job, Status};
+use crate::job::Job;
 use crate::store::StoreError;
 use crate::time::Millis;
 
@@ -16,7 +16,7 @@ impl Columns {
     fn of(job: &Job) -> Self {
         let ends = [job.order.expires_at, job.lease_until(), job.ready_at];
         Self {
-            ready: job.status == Status::Queued && job.ready_at.is_none(),
+            ready: job.is_ready(),
             due_at: ends.into_iter().flatten().min().filter(|_| !job.status.is_terminal()),
         }
     }
@@ -72,7 +72,7 @@ pub(super) fn update(connection: &Connection, job: &Job, revision: u64) -> Resul
     let rows = connection
         .prepare_cached(
             "UPDATE jobs SET revision = ?3, status = ?4, ready = ?5, due_at = ?6, claimed_by = ?7,
-                finished_at = ?8, record = ?9
+                finished_at = ?8, record = ?9, objects = ?10
              WHERE id = ?1 AND revision = ?2",
         )?
         .execute(params![
@@ -85,6 +85,7 @@ pub(super) fn update(connection: &Connection, job: &Job, revision: u64) -> Resul
             claimed_by,
             job.finished_at.map(Millis::to_sql),
             serde_json::to_string(job)?,
+            job.objects().count().cast_signed() as i64,
         ])?;
     Ok(rows == 1)
 }

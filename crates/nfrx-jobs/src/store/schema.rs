@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 /// Each entry leads from its index to the next format; entries are never changed.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     -- One row a job: the record, and beside it what is searched by.
     CREATE TABLE jobs (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -36,7 +37,13 @@ const MIGRATIONS: [&str; 1] = ["
         job_id TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX once_job ON once (job_id);
-"];
+",
+    "
+    -- How many stored payloads and results the record names.
+    ALTER TABLE jobs ADD COLUMN objects INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX jobs_objects ON jobs (seq) WHERE objects > 0;
+",
+];
 
 /// The newest format.
 pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;

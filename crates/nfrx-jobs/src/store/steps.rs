@@ -64,6 +64,10 @@ impl Store for Engine {
         Box::pin(self.write(move |connection| resume(connection, grace, now)))
     }
 
+    fn with_objects(&self) -> BoxFuture<'static, Result<Vec<Job>, StoreError>> {
+        Box::pin(self.read(with_objects))
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         let engine = self.clone();
         Box::pin(async move { engine.shut().await })
@@ -315,6 +319,17 @@ fn sweep(connection: &Connection, retention: Retention, now: Millis) -> Result<S
         connection.prepare_cached("DELETE FROM once WHERE job_id = ?1")?.execute([id])?;
     }
     Ok(swept)
+}
+
+fn with_objects(connection: &Connection) -> Result<Vec<Job>, StoreError> {
+    let mut statement = connection
+        .prepare("SELECT record FROM jobs INDEXED BY jobs_objects WHERE objects > 0 ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(job(row, "record")?);
+    }
+    Ok(jobs)
 }
 
 fn due(connection: &Connection, now: Millis) -> Result<Vec<Job>, StoreError> {

@@ -67,16 +67,31 @@ pub(super) struct Reader {
 
 /// Whether the reader took everything.
 #[derive(Clone, Default)]
-pub(super) struct Receipt(Arc<AtomicBool>);
+pub(super) struct Receipt(Arc<Signed>);
+
+#[derive(Default)]
+struct Signed {
+    whole: AtomicBool,
+    no_room: AtomicBool,
+}
 
 impl Receipt {
     /// Nothing is missing.
     pub(super) fn sign(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.whole.store(true, Ordering::Release);
+    }
+
+    /// There is no room for it.
+    pub(super) fn refuse(&self) {
+        self.0.no_room.store(true, Ordering::Release);
     }
 
     pub(super) fn is_signed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.whole.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.0.no_room.load(Ordering::Acquire)
     }
 }
 

@@ -8,7 +8,7 @@ use nfrx_spi::{Access, Body, Dialect, HandlerResult, Operation, RequestContext, 
 use super::channel::{Channel, NoPlace, Piece, Reader};
 use super::pass::{NotPassed, Passage, ReaderBody};
 use super::{ChannelState, Transfers};
-use crate::answer::{json, refuse};
+use crate::answer::{Failure, json, refuse};
 
 /// What the writer said its bytes are: the answer's own type stays (KD-108).
 const X_TRANSFER_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-transfer-content-type");
@@ -117,12 +117,18 @@ impl Transfers {
         };
         let (parts, body) = request.into_parts();
         let passed = Passage::new(&self, &channel, body).run(writer, &parts.headers).await;
-        self.shared.metrics.transfers.with([channel.state().as_str()]).inc();
+        self.ended(&channel);
         Ok(match passed {
             Ok(()) => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             Err(NotPassed::Over(state)) => over(state),
+            Err(NotPassed::NoRoom) => Failure::NoRoom.response(),
             Err(NotPassed::Failed) => failed(),
         })
+    }
+
+    /// Counts a channel that had its writer.
+    pub(super) fn ended(&self, channel: &Channel) {
+        self.shared.metrics.transfers.with([channel.state().as_str()]).inc();
     }
 
     /// Completes at this moment.

@@ -24,6 +24,8 @@ const TRAFFIC_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 pub(super) enum NotPassed {
     /// The channel was over before anybody read.
     Over(ChannelState),
+    /// The reader has no room for it.
+    NoRoom,
     /// One of the two left midway, or neither moved for too long.
     Failed,
 }
@@ -51,6 +53,7 @@ impl<'a> Passage<'a> {
         let sent = match self.send_all(&pipe.pieces, kind, length).await {
             // A reader that knows the length may leave when it has everything.
             Err(_) if pipe.receipt.is_signed() => Ok(()),
+            Err(_) if pipe.receipt.is_refused() => Err(NotPassed::NoRoom),
             sent => sent,
         };
         if sent.is_ok() {

@@ -1,6 +1,7 @@
 //! The jobs API through a whole server, over a paused clock.
 
 mod jobs;
+mod kept;
 mod transfers;
 
 use std::time::Duration;

@@ -19,7 +19,7 @@ async fn open(relay: &Relay) -> String {
 }
 
 /// A writer whose body comes piece by piece.
-fn pieces(
+pub(crate) fn pieces(
     url: &str,
 ) -> (mpsc::Sender<Bytes>, Request<impl http_body::Body<Data = Bytes, Error = std::io::Error> + Send + use<>>)
 {
