@@ -24,10 +24,13 @@
 //! | HTTP §1.4 | a side without a key serves everybody | this machine only | decision 17 |
 //! | HTTP §1.4 | anybody's `X-User-Roles` counts | that of trusted proxies | decision 17 |
 //! | HTTP §1.5 | the id is not on the answer, and any text is one | `X-Request-Id` on all; long or unprintable ones are replaced | KD-34 |
+//! | HTTP §1.7 | the query is logged; a body is, at `debug` | neither: both may hold secrets | KD-33 |
 //! | HTTP §1.8 | workers see the socket drop | close 1001 | KD-62 |
 //! | HTTP §2 | `/metrics` is open to all | to loopback and private peers | decision 19 |
+//! | HTTP §2 | OpenAPI 3.0.3, without the paths of llm, asr and docling; the page loads its viewer from elsewhere | 3.1, all routes; nothing from elsewhere | KD-35, KD-36, decision 14 |
 //! | HTTP §3.2 | the stream is mute for 2 s | head and snapshot at once | KD-28 |
 //! | HTTP §3.3 | views run their own script | the page shows text and runs only its own | KD-29 |
+//! | HTTP §3.5 | the page keeps the key in a cookie for 30 days | the browser gets a session that no script can read | decision 34 |
 //! | HTTP §4.0 | plugin roots are public | clients only | KD-70 |
 //! | HTTP §4.1 | no `/completions`; the query is dropped | there is one; it is passed on | KD-69 |
 //! | HTTP §4.2 | a body that is no JSON has the model `""` | 400 | decision 12 |
@@ -70,9 +73,11 @@
 //! | worker §9.4 | waits of 1 s thrice, 5, 15, 30; never reset, no jitter | short ones for longer, so that a restarted server is rejoined within two seconds; both | KD-39 |
 //! | worker §9.5 | asr and docling drop their work | they drain | KD-41 |
 //!
-//! Facts of documents that nothing here serves yet (`/api/client`, the agent's own status and
-//! metrics ports) have no test here; those of probing backends (worker protocol §10) are with
-//! the agents' own tests.
+//! Where a fact needs another stand, its test is there: the request log (HTTP §1.7) with the
+//! binary (`nfrx/tests/it/audit.rs`), the agent's own status and metrics ports (worker
+//! protocol §9.6 to 9.8) with `nfrx-agent/tests/it/local.rs`, backends (worker protocol §10)
+//! with each agent's own tests, the dashboard (HTTP §3.5) in a browser
+//! (`tests/node/browser/dashboard.mjs`).
 //!
 //! Also, an agent of ours says `"models":[]` where the old one said `null`, and no update
 //! after its registration when nothing has changed since; both read alike.

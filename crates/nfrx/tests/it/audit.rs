@@ -1,6 +1,6 @@
-//! What an operator does is in the log, whatever came of it.
+//! What clients ask and operators do is in the log, whatever came of it.
 
-use nfrx_testkit::http::{HttpClient, post};
+use nfrx_testkit::http::{HttpClient, get, post};
 
 use crate::process::{free_addr, nfrx};
 
@@ -20,4 +20,30 @@ async fn an_action_leaves_a_line_that_says_who_did_what() {
         assert!(line.contains(part), "no `{part}` in {line}");
     }
     assert!(!line.contains(keys[1].1), "the key itself is nobody's business");
+}
+
+// HTTP contract §1.7, KD-33. Seen to fail: with the query in the line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_is_one_line_with_its_path_and_status_and_no_secret() {
+    let addr = free_addr();
+    let keys = [("API_KEY", "api-key-for-tests"), ("LOG_LEVEL", "debug")];
+    let server = nfrx(&["server", "--listen-addr", &addr.to_string()], &keys);
+    server.wait_for("ready");
+    let mut client = HttpClient::connect(addr).await.expect("it listens");
+    let asked = get("/v1/models?token=hunter2", Some(keys[0].1));
+    let id = client.ask(asked).await.expect("an answer").head.headers()["x-request-id"].clone();
+    let id = format!(r#""request_id":"{}""#, id.to_str().expect("text"));
+    let body = serde_json::json!({ "model": "m", "messages": [{ "role": "user", "content": "of nobody's business" }] });
+    let refused = client.ask(post("/v1/chat/completions", Some(keys[0].1), &body)).await.expect("an answer");
+    assert_eq!(refused.status(), 404);
+    server.wait_for(r#""url":"/v1/chat/completions""#);
+    let said = server.said();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains(r#""message":"http""#)).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    for part in [&*id, r#""url":"/v1/models""#, r#""status":200"#, r#""level":"INFO""#] {
+        assert!(lines[0].contains(part), "no `{part}` in {}", lines[0]);
+    }
+    for secret in ["hunter2", "nobody's business", keys[0].1] {
+        assert!(!said.contains(secret), "`{secret}` is in\n{said}");
+    }
 }

@@ -1,4 +1,4 @@
-//! HTTP contract §2: health and metrics.
+//! HTTP contract §2: health, metrics and the API's own description.
 
 use nfrx_conformance::worker::Worker;
 use nfrx_testkit::pipe::PipeOptions;
@@ -82,4 +82,41 @@ async fn failures_are_counted_under_codes_and_unknown_models_under_no_name() {
         assert!(text.lines().any(|found| found == line), "`{line}` is not in\n{text}");
     }
     assert!(!text.contains("made-up-by-a-client") && !text.contains("10.0.0.5"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_api_describes_itself_to_everybody() {
+    let relay = relay();
+    let (mut remote, _) = relay.client_over(PipeOptions::default(), REMOTE).await;
+    let mut ask = async |path: &str| {
+        let mut ask = request("GET", path, &[], "");
+        ask.headers_mut().remove("authorization");
+        remote.ask(ask).await.expect("an answer")
+    };
+    let document = ask("/api/client/openapi.json").await;
+    assert_eq!((document.status().as_u16(), header(&document, "content-type")), (200, "application/json"));
+    let document = document.json();
+    assert_eq!((&document["info"]["title"], &document["openapi"]), (&json!("nfrx API"), &json!("3.1.0")));
+    // KD-35: what is served is described.
+    for path in ["/healthz", "/api/state", "/api/state/stream", "/api/llm/v1/chat/completions"] {
+        assert!(document["paths"][path].is_object(), "{path}");
+    }
+    // One for each kind of key, where the old document had one for all.
+    let schemes = document["components"]["securitySchemes"].as_object().expect("schemes");
+    assert!(
+        !schemes.is_empty() && schemes.values().all(|scheme| scheme["scheme"] == "bearer"),
+        "{schemes:?}"
+    );
+    for path in ["/api/client", "/api/client/", "/api/client/anything"] {
+        let page = ask(path).await;
+        assert_eq!(
+            (page.status().as_u16(), header(&page, "content-type")),
+            (200, "text/html; charset=utf-8"),
+            "{path}"
+        );
+        // KD-36: nothing from elsewhere.
+        assert!(!page.text().contains("://"), "{path}:\n{}", page.text());
+    }
+    let page = ask("/state").await;
+    assert_eq!((page.status().as_u16(), header(&page, "content-type")), (200, "text/html; charset=utf-8"));
 }
