@@ -189,22 +189,27 @@ impl Plugin for Mcp {
     }
 }
 
-/// Says whether anything can be served, and keeps the ids, as agents come and go.
+/// Says whether anything can be served, and keeps the ids, as agents come and go; until the
+/// server drains: what is known then is kept by its stop.
 async fn follow(registry: Arc<Registry>, memory: Memory, state: Arc<dyn ServerState>) {
     let mut changes = registry.changes();
     let mut kept_at = Instant::now();
     memory.keep(registry.known()).await;
+    let draining = state.draining();
+    tokio::pin!(draining);
     loop {
         let ready = registry.agents().iter().any(|agent| agent.takes_new());
         state.set_status(if ready { PluginStatus::Ready } else { PluginStatus::NotReady });
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
+            () = &mut draining => return,
             () = tokio::time::sleep_until(kept_at + KEEP_EVERY) => {
                 memory.keep(registry.known()).await;
                 kept_at = Instant::now();
                 // Nothing to keep until somebody comes, changes or leaves.
-                if changes.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = &mut draining => return,
                 }
             }
         }

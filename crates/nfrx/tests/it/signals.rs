@@ -102,6 +102,24 @@ async fn a_server_told_to_stop_ends_its_streams_well_refuses_new_work_and_exits_
     assert_eq!(relay.server.wait().code(), Some(0));
 }
 
+// Seen to fail: with a task of a plugin that ignores the drain. Each stop then took 5 s.
+#[test]
+fn a_server_with_every_plugin_and_nothing_to_do_has_nothing_to_cut() {
+    let addr = free_addr().to_string();
+    let settings = [
+        ("API_KEY", API_KEY),
+        ("CLIENT_KEY", CLIENT_KEY),
+        ("LISTEN_ADDR", &*addr),
+        ("PLUGINS", "llm,asr,docling,mcp"),
+    ];
+    let mut server = nfrx(&["server"], &settings);
+    server.wait_for("ready");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    server.wait_for("stopped");
+    assert!(!server.said().contains("cutting what is left"), "{}", server.said());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_cuts_what_is_left() {
     let mut relay = Relay::start().await;
