@@ -4,6 +4,7 @@ mod agent;
 mod asr;
 mod docling;
 mod help_plugins;
+mod jobs;
 mod keys;
 mod llm;
 mod mcp;
@@ -33,6 +34,7 @@ pub(crate) enum CommandName {
     Docling,
     Mcp,
     Sim,
+    Jobs,
     Keys,
     Options,
     Status,
@@ -40,7 +42,7 @@ pub(crate) enum CommandName {
 }
 
 impl CommandName {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Up,
         Self::Server,
         Self::Llm,
@@ -50,6 +52,7 @@ impl CommandName {
         Self::Sim,
         Self::Status,
         Self::Top,
+        Self::Jobs,
         Self::Keys,
         Self::Options,
     ];
@@ -64,6 +67,7 @@ impl CommandName {
             Self::Docling => "docling",
             Self::Mcp => "mcp",
             Self::Sim => "sim",
+            Self::Jobs => "jobs",
             Self::Status => "status",
             Self::Top => "top",
             Self::Keys => "keys",
@@ -86,6 +90,7 @@ impl CommandName {
             Self::Sim => "Runs the simulated OpenAI-compatible backend",
             Self::Status => "Shows the workers of a server, once",
             Self::Top => "Shows the workers of a server, live",
+            Self::Jobs => "Makes jobs and follows them, or does them with any program",
             Self::Keys => "Adds, lists and revokes the named keys of a server",
             Self::Options => "Lists the options of a command",
         }
@@ -98,7 +103,7 @@ impl CommandName {
 
     /// Whether it reads settings from file and environment.
     pub(crate) fn has_settings(self) -> bool {
-        !matches!(self, Self::Keys | Self::Options)
+        !matches!(self, Self::Jobs | Self::Keys | Self::Options)
     }
 
     /// The file of settings in the default folder (configuration contract §5).
@@ -120,7 +125,7 @@ impl CommandName {
             Self::Mcp => mcp::catalogue(),
             Self::Sim => sim::catalogue(),
             Self::Status | Self::Top => top::catalogue(self),
-            Self::Keys | Self::Options => Catalogue::new(),
+            Self::Jobs | Self::Keys | Self::Options => Catalogue::new(),
         }
     }
 
@@ -134,6 +139,7 @@ impl CommandName {
                     .help("Tells the plugins and their options"),
             ),
             Self::Mcp => mcp::with_actions(command),
+            Self::Jobs => jobs::with_subcommands(command),
             Self::Keys => keys::with_subcommands(command),
             Self::Options => options::with_arguments(command),
             _ => command,
@@ -145,6 +151,7 @@ impl CommandName {
 pub(crate) fn run(invocation: Invocation) -> anyhow::Result<()> {
     let Invocation { command, check, .. } = invocation;
     match command {
+        CommandName::Jobs => return jobs::run(&invocation.flags),
         CommandName::Keys => return keys::run(&invocation.flags),
         CommandName::Options => return options::run(&invocation.flags),
         CommandName::Server if invocation.flags.get_flag(help_plugins::FLAG) => return help_plugins::run(),
@@ -163,7 +170,7 @@ pub(crate) fn run(invocation: Invocation) -> anyhow::Result<()> {
         },
         CommandName::Sim => sim::run(&loaded, check),
         CommandName::Status | CommandName::Top => top::run(command, &loaded, check),
-        CommandName::Keys | CommandName::Options => Ok(()),
+        CommandName::Jobs | CommandName::Keys | CommandName::Options => Ok(()),
     }?;
     if check {
         writeln!(std::io::stdout(), "the settings of `nfrx {}` are valid", command.text())?;

@@ -43,6 +43,7 @@ fn place(name: &str) -> Option<Place> {
         "nfrx-bench" => Place::Knows(&["nfrx-sim"]),
         "nfrx-server" | "nfrx-sim" | "nfrx-tunnel" => Place::Knows(&["nfrx-runtime", "nfrx-spi"]),
         "nfrx-agent" => Place::Knows(&["nfrx-runtime", "nfrx-spi", "nfrx-tunnel"]),
+        "nfrx-jobs-cli" => Place::Knows(&["nfrx-agent", "nfrx-runtime", "nfrx-spi"]),
         "nfrx-asr" | "nfrx-docling" | "nfrx-jobs" | "nfrx-llm" | "nfrx-mcp" => Place::Plugin,
         "nfrx" | "nfrx-conformance" | "nfrx-soak" | "nfrx-testkit" => Place::Joins,
         _ => return None,

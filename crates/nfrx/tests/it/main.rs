@@ -4,6 +4,8 @@ mod audit;
 mod browser;
 mod deploy;
 mod durable;
+#[cfg(target_os = "linux")]
+mod jobs;
 mod mcp;
 mod memory;
 mod nginx;
