@@ -51,6 +51,8 @@ pub(crate) struct Jobs {
     in_hand: Mutex<HashMap<String, Arc<Hand>>>,
     pub(crate) recent: Mutex<VecDeque<Arc<Job>>>,
     pub(crate) depths: Mutex<Vec<Depth>>,
+    /// The places of recent jobs that wait, as they were counted last.
+    pub(crate) positions: Mutex<HashMap<String, u64>>,
     pub(crate) watching: Arc<()>,
     /// True when streams have to end.
     closing: watch::Sender<bool>,
@@ -114,6 +116,7 @@ impl Jobs {
             in_hand: Mutex::default(),
             recent: Mutex::default(),
             depths: Mutex::default(),
+            positions: Mutex::default(),
             watching: Arc::default(),
             closing: watch::channel(false).0,
         });
@@ -472,6 +475,14 @@ impl Jobs {
             self.metrics.depths(&depths, self.now());
             *self.depths.lock().unwrap_or_else(PoisonError::into_inner) = depths;
         }
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut positions = HashMap::new();
+        for job in recent.iter().filter(|job| job.is_ready()) {
+            if let Ok(Some(position)) = self.store.position(job.id.clone()).await {
+                positions.insert(job.id.clone(), position);
+            }
+        }
+        *self.positions.lock().unwrap_or_else(PoisonError::into_inner) = positions;
     }
 
     /// The end: streams end cleanly, running transfers get what time is left, and the store

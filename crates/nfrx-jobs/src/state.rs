@@ -8,7 +8,7 @@ use nfrx_spi::StateElement;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::job::{JobView, Shown, Status};
+use crate::job::{Job, JobView, Shown, Status};
 use crate::service::Jobs;
 use crate::store::Depth;
 use crate::time::Millis;
@@ -58,11 +58,13 @@ impl JobsState {
         let now = jobs.now();
         let workers = jobs.workers.views(now);
         let recent = jobs.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Snapshot {
-            summary: self.summary(&workers, now),
-            workers,
-            jobs: recent.iter().map(|job| JobView::new(job, Shown::Outline, |_| None)).collect(),
-        }
+        let positions = jobs.positions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let view = |job: &Arc<Job>| {
+            let mut view = JobView::new(job, Shown::Outline, |_| None);
+            view.queue_position = positions.get(&job.id).copied().filter(|_| job.status == Status::Queued);
+            view
+        };
+        Snapshot { summary: self.summary(&workers, now), workers, jobs: recent.iter().map(view).collect() }
     }
 
     fn summary(&self, workers: &[WorkerView], now: Millis) -> Summary {

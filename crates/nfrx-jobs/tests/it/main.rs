@@ -2,6 +2,7 @@
 
 mod jobs;
 mod kept;
+mod state;
 mod transfers;
 
 use std::time::Duration;
