@@ -1,5 +1,7 @@
 //! The steps of the store, on the disk and in memory alike.
 
+mod model;
+
 use std::sync::Arc;
 
 use super::*;
