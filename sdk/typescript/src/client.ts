@@ -6,7 +6,7 @@ import { Exchange, type OnResult, type Received } from "./exchange.js";
 import { type Fetch, Http, jobPath } from "./http.js";
 import { asObject, type Event, isTerminal, type Job, type Json, readJob } from "./models.js";
 import type { Seal } from "./seals.js";
-import { Transfers } from "./transfers.js";
+import { type Incoming, receive, send, Transfers } from "./transfers.js";
 import { Tasks } from "./waiting.js";
 import { watch } from "./watch.js";
 
@@ -35,6 +35,10 @@ export interface Terms {
   readonly tags?: readonly string[];
   /** Makes creating the job again give the same job. */
   readonly idempotencyKey?: string;
+  /** Nobody has to watch the job, and its results stay with the server. */
+  readonly keep?: boolean;
+  /** No worker gets the job before these payloads are stored. */
+  readonly payloadKeys?: readonly string[];
 }
 
 /** Which jobs to list; what is left out is not looked at. */
@@ -123,6 +127,18 @@ export class Client {
     return String(asObject(await this.#http.json("POST", jobPath(jobId, "cancel"), undefined, { signal })).status);
   }
 
+  /** Stores a payload with its job; resolves when the bytes are on the server's disk. */
+  async store(jobId: string, source: Source, options: { key?: string; contentType?: string; signal?: AbortSignal } = {}): Promise<void> {
+    const body = new Body(source);
+    const where = jobPath(jobId, "payload", options.key ?? "payload");
+    await send(this.#http, where, body.whole() ?? body.pieces(), options.contentType ?? null, options.signal, "PUT");
+  }
+
+  /** A result that stayed with the server. Read it to its end, or leave the loop. */
+  stored(jobId: string, key = "result", signal?: AbortSignal): Promise<Incoming> {
+    return receive(this.#http, jobPath(jobId, "result", key), signal);
+  }
+
   /** Events up to the job's end. Survives broken connections. */
   watch(jobId: string, signal?: AbortSignal): AsyncGenerator<Event> {
     return watch(this.#http, jobId, signal);
@@ -191,6 +207,8 @@ function members(terms: Terms): Json {
     retry_delay_seconds: terms.retryDelaySeconds,
     labels: terms.labels,
     tags: terms.tags,
+    keep: terms.keep,
+    payload_keys: terms.payloadKeys,
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }

@@ -65,12 +65,12 @@ function place(channel: Channel | string): string {
 }
 
 /** Writes into a channel. Bytes known as a whole are sent with their length. */
-export async function send(http: Http, where: string, content: Uint8Array | Blob | AsyncIterable<Uint8Array>, contentType: string | null, signal?: AbortSignal): Promise<void> {
+export async function send(http: Http, where: string, content: Uint8Array | Blob | AsyncIterable<Uint8Array>, contentType: string | null, signal?: AbortSignal, method = "POST"): Promise<void> {
   const source = { failure: null as { error: unknown } | null };
   const headers = { "content-type": contentType ?? OCTETS };
   try {
     const body = await toBody(content, source);
-    const answer = await http.open("POST", where, body, { headers, signal, silenceMs: IDLE_MAX_MS });
+    const answer = await http.open(method, where, body, { headers, signal, silenceMs: IDLE_MAX_MS });
     await hold(answer.pieces);
   } catch (error) {
     // The caller's own source is to blame, not the way.

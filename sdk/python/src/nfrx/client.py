@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import anyio
 import httpx
 
+from . import transfers
 from ._bodies import HELD_MAX, Body, Source
 from ._http import Http, segment
 from ._serve import Exchange, Received
@@ -21,7 +22,7 @@ from ._watch import watch
 from .errors import JobCanceled, JobFailed, NfrxError, TransferError
 from .models import Event, Job
 from .seals import Seal
-from .transfers import Transfers
+from .transfers import Incoming, Transfers
 
 # How long a job that nobody waits for any more may take to be told so.
 FAREWELL = 5.0
@@ -51,7 +52,8 @@ class Terms:
 
     ``not_before`` and ``expires_at`` are RFC 3339 times; ``labels`` such as ``gpu=a100`` or
     ``vram>=16`` must be met by what a worker announces; ``idempotency_key`` makes creating the job
-    again give the same job.
+    again give the same job. With ``keep`` nobody has to watch the job and its results stay with the
+    server; with ``payload_keys`` no worker gets it before these are stored.
     """
 
     worker_id: str | None = None
@@ -64,6 +66,8 @@ class Terms:
     labels: Sequence[str] = ()
     tags: Sequence[str] = ()
     idempotency_key: str | None = None
+    keep: bool = False
+    payload_keys: Sequence[str] = ()
 
     def members(self) -> dict[str, Any]:
         """The members of the request that are set."""
@@ -77,8 +81,8 @@ class Terms:
             "retry_delay_seconds",
         )
         found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        found |= {name: list(getattr(self, name)) for name in ("labels", "tags") if getattr(self, name)}
-        return found
+        found |= {name: list(getattr(self, name)) for name in ("labels", "tags", "payload_keys") if getattr(self, name)}
+        return found | ({"keep": True} if self.keep else {})
 
 
 class AsyncClient:
@@ -142,6 +146,20 @@ class AsyncClient:
         """Cancels a job and gives its status now, which is another one if it had ended before."""
         answer = await self._http.json("POST", f"/api/jobs/{segment(job_id)}/cancel")
         return str(answer["status"])
+
+    async def store(
+        self, job_id: str, source: Source, key: str = "payload", content_type: str | None = None
+    ) -> None:
+        """Stores a payload with its job. When it returns, the bytes are on the server's disk."""
+        body, where = Body(source), f"/api/jobs/{segment(job_id)}/payload/{segment(key)}"
+        await transfers.send(self._http, where, body.pieces(), body.length(), content_type, "PUT")
+
+    @contextlib.asynccontextmanager
+    async def stored(self, job_id: str, key: str = "result") -> AsyncIterator[Incoming]:
+        """A result that stayed with the server: ``async with client.stored(id) as incoming``."""
+        where = f"/api/jobs/{segment(job_id)}/result/{segment(key)}"
+        async with transfers.receive(self._http, where) as incoming:
+            yield incoming
 
     def watch(self, job_id: str) -> AsyncGenerator[Event, None]:
         """Events up to the job's end; see :class:`Event`. Survives broken connections."""

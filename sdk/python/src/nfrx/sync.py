@@ -123,6 +123,18 @@ class Client:
         """Cancels a job and gives its status now, which is another one if it had ended before."""
         return self._portal.call(self._inner.cancel, job_id)
 
+    def store(
+        self, job_id: str, source: Source, key: str = "payload", content_type: str | None = None
+    ) -> None:
+        """Stores a payload with its job. When it returns, the bytes are on the server's disk."""
+        _wait(self._portal, self._inner.store, job_id, source, key, content_type)
+
+    @contextlib.contextmanager
+    def stored(self, job_id: str, key: str = "result") -> Iterator[Incoming]:
+        """A result that stayed with the server: ``with client.stored(id) as incoming``."""
+        with self._portal.wrap_async_context_manager(self._inner.stored(job_id, key)) as incoming:
+            yield Incoming(self._portal, incoming)
+
     def watch(self, job_id: str) -> Iterator[Event]:
         """Events up to the job's end; see :class:`Event`. Survives broken connections."""
         events = self._inner.watch(job_id)

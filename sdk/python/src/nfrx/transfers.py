@@ -86,13 +86,14 @@ async def send(
     pieces: AsyncIterator[bytes],
     length: int | None,
     content_type: str | None,
+    method: str = "POST",
 ) -> None:
     """Writes into a channel. With a ``length`` the reader can see that nothing is missing."""
     headers = {"content-type": content_type or "application/octet-stream"}
     if length is not None:
         headers["content-length"] = str(length)
     try:
-        async with http.stream("POST", where, pieces, headers=headers, silence=IDLE_MAX) as response:
+        async with http.stream(method, where, pieces, headers=headers, silence=IDLE_MAX) as response:
             await response.aread()
     except ApiError as error:
         if error.code == "transfer_failed":
