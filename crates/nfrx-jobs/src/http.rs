@@ -69,13 +69,13 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
             reply(kept::put(Arc::clone(&own), request, context))
         })
         .body_bytes_max(u64::MAX)
-        .while_draining()
+        .to_the_end()
         .operation(about("Stores a payload of a job"));
         let own = Arc::clone(jobs);
         kept.get("/{job_id}/result/{key}", move |request, context| {
             reply(kept::get(Arc::clone(&own), request, context))
         })
-        .while_draining()
+        .to_the_end()
         .operation(Operation {
             summary: "Gives a stored result, whole or in part",
             streams: true,

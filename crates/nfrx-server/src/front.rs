@@ -276,7 +276,7 @@ impl Front {
         shared.proxies.launder(&peer, &mut parts.headers);
         parts.extensions.insert(peer);
         let context = RequestContext { id: incoming.id.clone(), caller, dialect, params };
-        let counted = route.drains.then(|| shared.in_flight.count());
+        let counted = route.holds_drain.then(|| shared.in_flight.count());
         Ok(Admitted { route, context, counted })
     }
 
@@ -312,7 +312,7 @@ impl Front {
         let body = if incoming.body.is_end_stream() {
             Body::empty()
         } else {
-            let silence_max = self.shared.limits.body_silence_max;
+            let silence_max = route.bounds_silence.then_some(self.shared.limits.body_silence_max);
             let limited = LimitedBody::new(incoming.body, route.body_bytes_max, silence_max, fault.clone());
             Body::stream(limited.on_connection(incoming.connection))
         };

@@ -104,9 +104,12 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// The form of its errors, unless the client asks for OpenAI's.
     pub dialect: Dialect,
-    /// Whether it is refused (503) while the server drains; if so, its requests
-    /// hold the drain up until they end (HTTP contract §1.8).
+    /// Whether it is refused (503) while the server drains.
     pub drains: bool,
+    /// Whether the front door bounds the silence of a request's body (408).
+    pub bounds_silence: bool,
+    /// Whether its requests hold the drain up (HTTP contract §1.8).
+    pub holds_drain: bool,
     /// Whether pages of other origins are refused whatever they do, and a page of our own
     /// only under a name that no stranger can have. Otherwise any page may read.
     pub own_pages_only: bool,
@@ -137,9 +140,22 @@ impl Route {
         self
     }
 
+    /// Leaves it to the handler how long a request's body may be silent.
+    pub fn own_silence(&mut self) -> &mut Self {
+        self.bounds_silence = false;
+        self
+    }
+
     /// Serves it also while the server drains, without holding the drain up.
     pub fn while_draining(&mut self) -> &mut Self {
-        self.drains = false;
+        (self.drains, self.holds_drain) = (false, false);
+        self
+    }
+
+    /// Serves it also while the server drains, and lets the drain wait for it: what it ends
+    /// was begun before.
+    pub fn to_the_end(&mut self) -> &mut Self {
+        (self.drains, self.holds_drain) = (false, true);
         self
     }
 
@@ -248,6 +264,8 @@ impl Router {
             body_bytes_max: self.body_bytes_max,
             dialect: self.dialect,
             drains: true,
+            holds_drain: true,
+            bounds_silence: true,
             own_pages_only: false,
             operation: None,
             plugin: self.plugin,

@@ -27,7 +27,7 @@ impl Transfers {
             }
             let own = self.clone();
             root.get("/{channel_id}", move |_: Request<Body>, context| own.clone().read(context))
-                .while_draining()
+                .to_the_end()
                 .operation(Operation {
                     summary: "Reads what the channel's writer sends",
                     streams: true,
@@ -35,7 +35,8 @@ impl Transfers {
                 });
             let own = self.clone();
             root.post("/{channel_id}", move |request, context| own.clone().write(request, context))
-                .while_draining()
+                .to_the_end()
+                .own_silence()
                 .operation(Operation {
                     summary: "Writes what the channel's reader gets",
                     streams: true,

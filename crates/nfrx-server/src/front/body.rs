@@ -54,7 +54,8 @@ pub(super) struct LimitedBody<B> {
     body: B,
     bytes: u64,
     bytes_max: u64,
-    silence_max: Duration,
+    /// `None` for as long as it likes.
+    silence_max: Option<Duration>,
     silence: Option<Pin<Box<Sleep>>>,
     /// Whether the client is waited for; time in which nobody asks for more is no silence.
     waits: bool,
@@ -64,7 +65,7 @@ pub(super) struct LimitedBody<B> {
 }
 
 impl<B: http_body::Body<Data = Bytes> + Unpin> LimitedBody<B> {
-    pub(super) fn new(body: B, bytes_max: u64, silence_max: Duration, fault: Fault) -> Self {
+    pub(super) fn new(body: B, bytes_max: u64, silence_max: Option<Duration>, fault: Fault) -> Self {
         let (bytes, silence, waits, ended, connection) = (0, None, false, false, None);
         Self { body, bytes, bytes_max, silence_max, silence, waits, ended, fault, connection }
     }
@@ -78,7 +79,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> LimitedBody<B> {
     /// Waits for the next frame no longer than the limit; the timer exists only while
     /// there is something to wait for.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let silence_max = self.silence_max;
+        let Some(silence_max) = self.silence_max else { return Poll::Pending };
         let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(silence_max)));
         if !std::mem::replace(&mut self.waits, true) {
             silence.as_mut().reset(Instant::now() + silence_max);
@@ -179,7 +180,7 @@ mod tests {
     async fn a_client_that_nobody_asked_for_more_was_not_silent() {
         let silence_max = Duration::from_secs(30);
         let body = Answering { asked: None };
-        let mut body = LimitedBody::new(body, 1000, silence_max, Fault::default());
+        let mut body = LimitedBody::new(body, 1000, Some(silence_max), Fault::default());
         for _ in 0..3 {
             body.frame().await.expect("more").expect("within the limit");
             // What takes the body, such as a busy backend, takes its time.
