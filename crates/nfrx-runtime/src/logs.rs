@@ -31,7 +31,8 @@ pub fn init(level_text: &str) -> Result<(), TryInitError> {
     let lines = if terminal {
         lines.with_ansi(colour).with_target(false).boxed()
     } else {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        // The span is the request that a line belongs to.
+        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     };
     tracing_subscriber::registry().with(lines.with_filter(targets(level(level_text)))).try_init()
 }

@@ -29,7 +29,7 @@ use nfrx_spi::{
     Route, Upgrade,
 };
 use tokio::time::Instant;
-use tracing::{debug, error, info};
+use tracing::{Instrument as _, debug, error, info, info_span};
 
 use crate::config::{Limits, ServerConfig};
 use crate::door::ConnectionState;
@@ -44,6 +44,7 @@ use origin::Origins;
 use request_id::RequestIds;
 
 pub(crate) use in_flight::InFlight;
+use reply::Owned;
 pub(crate) use reply::{Held, Reply};
 pub(crate) use upgrade::{TakeUpgrade, take_upgrade};
 
@@ -159,6 +160,8 @@ impl Front {
         // HTTP/1 has one answer at a time: there the socket shows a reader that stalls.
         let watch = (parts.version == Version::HTTP_2).then(|| Arc::clone(&connection));
         let id = self.shared.ids.take(&parts.headers);
+        // What is logged on the way names its request.
+        let log = info_span!("request", request_id = %id);
         let mut span = self.shared.tracer.as_ref().and_then(|tracer| tracer.begin(&mut parts, &id));
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
@@ -166,7 +169,10 @@ impl Front {
         let preflight = self.shared.cors.as_ref().and_then(|cors| cors.preflight(&parts, serves));
         let (mut response, counted) = match preflight {
             Some(response) => (response, None),
-            None => self.pass(Incoming { parts, body, address, connection, id: id.clone() }).await,
+            None => {
+                let incoming = Incoming { parts, body, address, connection, id: id.clone() };
+                self.pass(incoming).instrument(log.clone()).await
+            }
         };
         if let Some(cors) = &self.shared.cors {
             cors.decorate(origin.as_ref(), response.headers_mut());
@@ -181,7 +187,7 @@ impl Front {
         let ms = started.elapsed().as_millis() as u64;
         info!(request_id = %id, %method, url = path, status = status.as_u16(), ms, peer = %address.ip(), "http");
         response.map(|body| {
-            let reply = Reply::new(body, busy, counted, span);
+            let reply = Reply::new(body, Owned { _busy: busy, _counted: counted, _span: span, log });
             if let Some(connection) = watch {
                 connection.watch(reply.held());
             }
@@ -204,7 +210,7 @@ impl Front {
         let response = match refusal {
             Refusal::Error(error, dialect) => {
                 self.count(&error);
-                debug!(request_id = %incoming.id, %error, "refused");
+                debug!(%error, "refused");
                 error.response(dialect)
             }
             Refusal::Method(methods, dialect) => method_not_allowed(&methods, dialect),
@@ -321,7 +327,7 @@ impl Front {
         let call = AssertUnwindSafe(async move { handler.call(request, context).await });
         let result = call.catch_unwind().await.unwrap_or_else(|_| {
             self.shared.telemetry.panicked();
-            error!(request_id = %incoming.id, plugin = route.plugin, route = route.pattern, "a handler panicked");
+            error!(plugin = route.plugin, route = route.pattern, "a handler panicked");
             Err(ApiError::Internal)
         });
         let result = match (fault.error(), result) {
@@ -340,7 +346,7 @@ impl Front {
             });
         let response = result.unwrap_or_else(|error| {
             self.count(&error);
-            debug!(request_id = %incoming.id, %error, "failed");
+            debug!(%error, "failed");
             error.response(dialect)
         });
         if let Some(action) = action {

@@ -31,6 +31,12 @@ const TIMINGS_BYTES_MAX: usize = 64;
 /// In a head or a trailer: the code of a failure (decision 4).
 const ERROR: HeaderName = HeaderName::from_static("nfrx-error");
 
+/// For what an agent logs of a request: the id under which its server knows it.
+pub(crate) fn request_span(headers: &HeaderMap) -> tracing::Span {
+    let id = headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
+    tracing::info_span!("request", request_id = id)
+}
+
 /// Leaves the headers of the message itself: none of a connection, and none under the
 /// prefix by which relay and agent speak to each other.
 pub fn strip_connection_headers(headers: &mut HeaderMap) {

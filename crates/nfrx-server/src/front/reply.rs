@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use nfrx_spi::{Body, BodyError};
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{Span, debug};
 
 use super::in_flight::Counted;
 use crate::door::Busy;
@@ -30,14 +30,21 @@ struct Inner {
 
 struct Content {
     body: Body,
-    _busy: Busy,
-    _counted: Option<Counted>,
-    _span: Option<DoorSpan>,
+    owned: Owned,
+}
+
+/// What an answer holds until its end.
+pub(super) struct Owned {
+    pub(super) _busy: Busy,
+    pub(super) _counted: Option<Counted>,
+    pub(super) _span: Option<DoorSpan>,
+    /// For what is logged meanwhile.
+    pub(super) log: Span,
 }
 
 impl Reply {
-    pub(super) fn new(body: Body, busy: Busy, counted: Option<Counted>, span: Option<DoorSpan>) -> Self {
-        let content = Some(Content { body, _busy: busy, _counted: counted, _span: span });
+    pub(super) fn new(body: Body, owned: Owned) -> Self {
+        let content = Some(Content { body, owned });
         Self(Arc::new(Held(Mutex::new(Inner { content, untaken_since: Some(Instant::now()) }))))
     }
 
@@ -77,12 +84,16 @@ impl http_body::Body for Reply {
         let Some(content) = &mut inner.content else {
             return Poll::Ready(Some(Err(BodyError::ReaderStalled)));
         };
-        let polled = Pin::new(&mut content.body).poll_frame(cx);
+        let polled = {
+            let _logs = content.owned.log.enter();
+            let polled = Pin::new(&mut content.body).poll_frame(cx);
+            if let Poll::Ready(Some(Err(error))) = &polled {
+                // The connection or stream is aborted for it: a cut answer never looks whole.
+                debug!(%error, "an answer broke off");
+            }
+            polled
+        };
         inner.untaken_since = polled.is_ready().then(Instant::now);
-        if let Poll::Ready(Some(Err(error))) = &polled {
-            // The connection or stream is aborted for it: a cut answer never looks whole.
-            debug!(%error, "an answer broke off");
-        }
         polled
     }
 

@@ -11,6 +11,7 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body as _, Frame};
 use nfrx_spi::{Body, BodyError, CallError};
+use tracing::Instrument as _;
 
 use super::AgentService;
 use crate::headers;
@@ -21,6 +22,15 @@ const MERGED_BYTES: usize = 64 * 1024;
 /// Carries one request to the service and its answer back. A reset by the relay drops
 /// both at once, in whatever phase.
 pub(super) async fn serve(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    service: Arc<dyn AgentService>,
+) {
+    let span = headers::request_span(request.headers());
+    carry(request, respond, service).instrument(span).await;
+}
+
+async fn carry(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     service: Arc<dyn AgentService>,

@@ -47,3 +47,35 @@ async fn each_request_is_one_line_with_its_path_and_status_and_no_secret() {
         assert!(!said.contains(secret), "`{secret}` is in\n{said}");
     }
 }
+
+// Seen to fail: without the agent's span, and with spans left out of the lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_line_of_a_request_names_it_at_both_ends() {
+    let (addr, nowhere) = (free_addr(), free_addr());
+    let (api_key, client_key) = (("API_KEY", "api-key-for-tests"), ("CLIENT_KEY", "client-key-for-tests"));
+    let listen = addr.to_string();
+    let server = nfrx(&["server", "--listen-addr", &listen, "--log-level", "debug"], &[api_key, client_key]);
+    server.wait_for("ready");
+    let sim = nfrx(&["sim", "--listen-addr", &nowhere.to_string()], &[]);
+    sim.wait_for("simulated backend");
+    let settings = [
+        ("SERVER_URL", &*format!("ws://{addr}/api/llm/connect")),
+        ("COMPLETION_BASE_URL", &format!("http://{nowhere}/v1")),
+        ("LOG_LEVEL", "debug"),
+        client_key,
+    ];
+    let agent = nfrx(&["llm"], &settings);
+    server.wait_for(r#""message":"worker joined""#);
+    drop(sim);
+    let mut client = HttpClient::connect(addr).await.expect("it listens");
+    let body = serde_json::json!({ "model": "demo", "messages": [] });
+    let mut ask = post("/v1/chat/completions", Some(api_key.1), &body);
+    ask.headers_mut().insert("x-request-id", "one-of-a-kind".parse().expect("a header"));
+    assert_eq!(client.ask(ask).await.expect("an answer").status(), 502);
+    for (process, message) in
+        [(&server, "request failed at its worker"), (&agent, "request to the backend failed")]
+    {
+        let line = process.wait_for(message);
+        assert!(line.contains(r#""request_id":"one-of-a-kind""#), "{line}");
+    }
+}

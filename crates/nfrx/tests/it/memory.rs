@@ -23,6 +23,9 @@ const CLIENT_KEY: &str = "client-key-for-tests";
 const MIB: u64 = 1024 * 1024;
 const PIECE: usize = 64 * 1024;
 
+/// One measurement at a time: each moves many bytes.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A way to the server that loses the subprotocol which an agent asks for, as if the server
 /// were an old one.
 async fn old_way(server: SocketAddr) -> (SocketAddr, JoinSet<()>) {
@@ -152,6 +155,7 @@ fn start_agent(server: SocketAddr, sim_addr: &str) -> Process {
 // Seen to fail: over v1, which holds a request whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_of_100_mb_grows_the_server_by_less_than_16_mib() {
+    let _alone = ALONE.lock().await;
     let (h2, v1) = (growth("nfrx.h2", 100_000_000).await, growth("v1", 100_000_000).await);
     println!(
         "an upload of 100 MB grew the server by {} MiB over nfrx.h2, by {} MiB over v1",
@@ -228,6 +232,7 @@ async fn job(addr: SocketAddr, keep: bool, bytes: usize) {
 // Seen to fail: with the spool's writes held in memory until their end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payloads_and_results_pass_without_being_held_in_memory() {
+    let _alone = ALONE.lock().await;
     let bytes = transfer_bytes();
     for (keep, way) in [(false, "by channels"), (true, "through the spool")] {
         let folder = std::env::temp_dir().join(format!("nfrx-memory-{keep}-{}", std::process::id()));

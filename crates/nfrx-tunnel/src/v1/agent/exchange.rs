@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use nfrx_spi::{Body, BodyError, CallError};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::super::CHUNK_BYTES;
 use super::super::frame::{self, FrameError, Outgoing, RequestFrame, to_map};
@@ -40,10 +41,14 @@ pub(super) async fn exchange(
     id: Arc<str>,
     outbox: mpsc::Sender<Answer>,
 ) {
-    match service.call(request).await {
-        Ok(response) => answer(response, &id, &outbox).await,
-        Err(error) => refuse(error, id, outbox).await,
-    }
+    let span = headers::request_span(request.headers());
+    let carrying = async {
+        match service.call(request).await {
+            Ok(response) => answer(response, &id, &outbox).await,
+            Err(error) => refuse(error, id, outbox).await,
+        }
+    };
+    carrying.instrument(span).await;
 }
 
 /// Says why there is no answer, as old servers read it: an answer, and an end with an
