@@ -11,8 +11,8 @@ use std::sync::Arc;
 use http::Request;
 use nfrx_pool::{AliasScorer, Limits, Pool, PoolConfig, RequestMetrics};
 use nfrx_spi::{
-    Access, Body, BoxFuture, CloseReason, Dialect, MetricsError, MetricsRegistry, Operation, OptionError,
-    Plugin, PluginContext, PluginDescriptor, PluginFactory, RequestContext, Router, Scheduler, StateRegistry,
+    Access, Body, BoxFuture, CloseReason, Dialect, MetricsError, MetricsRegistry, OptionError, Plugin,
+    PluginContext, PluginDescriptor, PluginFactory, RequestContext, Router, Scheduler, StateRegistry,
     WorkerProvider,
 };
 use nfrx_tunnel::{Acceptor, TunnelSettings};
@@ -93,17 +93,14 @@ impl Asr {
             .get("/models", move |_: Request<Body>, context: RequestContext| {
                 std::future::ready(pool.list_models(None, &context.caller.scopes))
             })
-            .operation(Operation {
-                summary: "Lists the models of the connected workers",
-                ..Operation::default()
-            });
+            .operation(Pool::list_models_operation());
         let pool = self.service.pool.clone();
         router
             .get("/models/{*model}", move |_: Request<Body>, context: RequestContext| {
                 let model = context.params.get("model");
                 std::future::ready(pool.show_model(model, None, &context.caller.scopes))
             })
-            .operation(Operation { summary: "Shows one model", ..Operation::default() });
+            .operation(Pool::show_model_operation());
     }
 }
 
@@ -134,7 +131,8 @@ impl Plugin for Asr {
                 std::future::ready(acceptor.upgrade(request, context))
             })
             .access(Access::Worker)
-            .dialect(Dialect::Text);
+            .dialect(Dialect::Text)
+            .operation(Acceptor::operation());
     }
 
     fn register_metrics(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {

@@ -105,7 +105,8 @@ impl Plugin for Docling {
                 std::future::ready(acceptor.upgrade(request, context))
             })
             .access(Access::Worker)
-            .dialect(Dialect::Text);
+            .dialect(Dialect::Text)
+            .operation(Acceptor::operation());
     }
 
     fn register_metrics(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {

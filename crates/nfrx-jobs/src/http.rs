@@ -5,6 +5,7 @@ mod events;
 mod kept;
 mod looking;
 mod order;
+pub(crate) mod schemas;
 mod seek;
 mod worker;
 
@@ -30,17 +31,17 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
         let own = Arc::clone(jobs);
         client
             .post("", move |request, context| reply(client::create(Arc::clone(&own), request, context)))
-            .operation(about("Makes a job"));
+            .operation(schemas::create());
         let own = Arc::clone(jobs);
         client
             .get("", move |request, context| reply(client::list(Arc::clone(&own), request, context)))
             .while_draining()
-            .operation(about("Lists jobs, newest first"));
+            .operation(schemas::list());
         let own = Arc::clone(jobs);
         client
             .get("/{job_id}", move |request, context| reply(client::show(Arc::clone(&own), request, context)))
             .while_draining()
-            .operation(about("Shows a job, at once or when it has changed"));
+            .operation(schemas::show());
         // Not an id, though it stands where one would (jobs contract §1).
         client
             .get("/claim", |_: Request<Body>, _: RequestContext| {
@@ -60,7 +61,7 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
                 reply(client::cancel(Arc::clone(&own), request, context))
             })
             .while_draining()
-            .operation(about("Gives a job up"));
+            .operation(schemas::cancel("Gives a job up"));
     });
     router.group(|kept| {
         kept.access(Access::Client);
@@ -70,17 +71,13 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
         })
         .body_bytes_max(u64::MAX)
         .to_the_end()
-        .operation(about("Stores a payload of a job"));
+        .operation(schemas::store());
         let own = Arc::clone(jobs);
         kept.get("/{job_id}/result/{key}", move |request, context| {
             reply(kept::get(Arc::clone(&own), request, context))
         })
         .to_the_end()
-        .operation(Operation {
-            summary: "Gives a stored result, whole or in part",
-            streams: true,
-            ..Operation::default()
-        });
+        .operation(schemas::fetch());
     });
     router.group(|operator| {
         operator.access(Access::Admin);
@@ -90,7 +87,7 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
                 reply(client::cancel(Arc::clone(&own), request, context))
             })
             .while_draining()
-            .operation(about("Gives a job up that is anybody's"));
+            .operation(schemas::cancel("Gives a job up that is anybody's"));
     });
     router.group(|worker| {
         worker.access(Access::Worker);
@@ -98,16 +95,12 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
         worker
             .post("/claim", move |request, context| reply(seek::claim(Arc::clone(&own), request, context)))
             .while_draining()
-            .operation(about("Takes a job, or waits for one"));
+            .operation(schemas::claim());
         let own = Arc::clone(jobs);
         worker
             .get("/stream", move |request, context| reply(seek::stream(Arc::clone(&own), request, context)))
             .while_draining()
-            .operation(Operation {
-                summary: "Takes jobs as they come",
-                streams: true,
-                ..Operation::default()
-            });
+            .operation(schemas::stream());
         for call in worker::Call::ALL {
             let own = Arc::clone(jobs);
             worker
@@ -115,13 +108,9 @@ pub(crate) fn register(jobs: &Arc<Jobs>, router: &mut Router) {
                     reply(worker::call(Arc::clone(&own), call, request, context))
                 })
                 .while_draining()
-                .operation(about(call.summary()));
+                .operation(schemas::call(call));
         }
     });
-}
-
-fn about(summary: &'static str) -> Operation {
-    Operation { summary, ..Operation::default() }
 }
 
 /// Errors have the forms of the jobs contract, not those of the relay.

@@ -101,8 +101,10 @@ impl Fields {
         Ok(self.text(name)?.map(|text| text.trim().to_owned()).unwrap_or_default())
     }
 
+    /// A whole number, also where a language writes it as `3.0`, as JSON Schema's integers are.
     pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, Invalid> {
-        self.typed(name)
+        let Some(number) = self.typed::<serde_json::Number>(name)? else { return Ok(None) };
+        number.as_i64().or_else(|| whole(&number)).map(Some).ok_or(Invalid)
     }
 
     /// A whole number of 1 or more.
@@ -146,6 +148,13 @@ impl Fields {
     }
 }
 
+/// The whole number that a float is, if it is one that floats keep exactly.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
+    let number = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT_MAX)?;
+    format!("{number:.0}").parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +170,17 @@ mod tests {
             metadata.text(),
             r#"{"n":12345678901234567890,"m":2.50,"text":"a \" b\\ {  }","deep":[{"x":null}]}"#
         );
+    }
+
+    // Seen to fail: without the bound of exact floats, and when floats are refused.
+    #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let body = br#"{"a":3.0,"b":-2e3,"c":9007199254740993.0,"d":9223372036854775807,"e":1e300,"f":0.5}"#;
+        let fields = Fields::read(body).expect("JSON").expect("a value");
+        let read = ["a", "b", "c", "d", "e", "f"].map(|name| fields.integer(name));
+        let expected =
+            [Ok(Some(3)), Ok(Some(-2000)), Err(Invalid), Ok(Some(i64::MAX)), Err(Invalid), Err(Invalid)];
+        assert_eq!(read, expected);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use http::Request;
 use nfrx_pool::{AliasScorer, Limits, Pool, PoolConfig, RequestMetrics};
 use nfrx_spi::{
     Access, ApiError, Body, BoxFuture, Clock, CloseReason, Dialect, HandlerResult, MetricsError,
-    MetricsRegistry, Operation, OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory,
-    RequestContext, Router, Scheduler, Scopes, StateRegistry, WorkerProvider, WorkerRegistry,
+    MetricsRegistry, OptionError, Plugin, PluginContext, PluginDescriptor, PluginFactory, RequestContext,
+    Router, Scheduler, Scopes, StateRegistry, WorkerProvider, WorkerRegistry,
 };
 use nfrx_tunnel::Acceptor;
 
@@ -100,16 +100,13 @@ impl Llm {
             .get("/models", move |_request: Request<Body>, context: RequestContext| {
                 std::future::ready(service.list_models(&context))
             })
-            .operation(Operation {
-                summary: "Lists the models of the connected workers",
-                ..Operation::default()
-            });
+            .operation(Pool::list_models_operation());
         let service = Arc::clone(&self.service);
         router
             .get("/models/{*model}", move |_request: Request<Body>, context: RequestContext| {
                 std::future::ready(service.show_model(&context))
             })
-            .operation(Operation { summary: "Shows one model", ..Operation::default() });
+            .operation(Pool::show_model_operation());
     }
 }
 
@@ -171,7 +168,8 @@ impl Plugin for Llm {
                 std::future::ready(acceptor.upgrade(request, context))
             })
             .access(Access::Worker)
-            .dialect(Dialect::Text);
+            .dialect(Dialect::Text)
+            .operation(Acceptor::operation());
     }
 
     fn register_metrics(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {

@@ -112,7 +112,10 @@ impl Mcp {
                 .body_bytes_max(self.options.request_bytes_max)
                 .operation(Operation {
                     summary: "Passes a request on to an MCP server",
+                    response_type: Some("*/*"),
                     streams: true,
+                    may_be_empty: true,
+                    passes_errors: true,
                     ..Operation::default()
                 });
         }
@@ -137,7 +140,8 @@ impl Plugin for Mcp {
                 std::future::ready(acceptor.upgrade(request, context))
             })
             .access(Access::Worker)
-            .dialect(Dialect::Text);
+            .dialect(Dialect::Text)
+            .operation(Acceptor::operation());
         let registry = Arc::clone(&self.service.registry);
         router
             .get("/operator/{id}", move |_: Request<Body>, context: RequestContext| {
@@ -146,6 +150,7 @@ impl Plugin for Mcp {
             .access(Access::Admin)
             .operation(Operation {
                 summary: "Asks the agents of an MCP server for its tools and what it last said",
+                response: Some(serde_json::json!({ "type": "object", "required": ["id", "agents"] })),
                 ..Operation::default()
             });
         router.mount(WELL_KNOWN, |root| {
@@ -156,6 +161,7 @@ impl Plugin for Mcp {
             .access(Access::Open)
             .operation(Operation {
                 summary: "Describes an MCP server as RFC 9728 has it",
+                response: Some(serde_json::json!({ "type": "object", "required": ["resource"] })),
                 ..Operation::default()
             });
         });

@@ -18,6 +18,7 @@ use nfrx_runtime::DrainWatch;
 use nfrx_runtime::metrics_text::Registry;
 use nfrx_spi::{Access, Body, Route, Router, StateElement};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::front::Shared;
 use crate::host::Host;
@@ -101,6 +102,12 @@ fn json(value: &impl Serialize, newline: bool) -> Response<Body> {
         text.push(b'\n');
     }
     content("application/json", text)
+}
+
+/// The schema of an object with all of these members, for the API's document.
+fn object(members: Value) -> Value {
+    let required: Vec<_> = members.as_object().into_iter().flat_map(|members| members.keys()).collect();
+    serde_json::json!({ "type": "object", "required": required, "properties": members })
 }
 
 /// An answer of any type, which browsers take for nothing else.

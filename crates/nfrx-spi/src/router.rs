@@ -82,12 +82,24 @@ pub enum Access {
 pub struct Operation {
     /// One line.
     pub summary: &'static str,
-    /// JSON Schema of the request's body, when it is JSON.
+    /// JSON Schema of an object whose members are the query's parameters.
+    pub query: Option<Value>,
+    /// JSON Schema of the request's body; a request without one has no body, or any.
     pub request: Option<Value>,
+    /// The media type of the request's body, where it is not JSON.
+    pub request_type: Option<&'static str>,
     /// JSON Schema of the answer's body, when it is JSON.
     pub response: Option<Value>,
+    /// The media type of the answer's body, where it is not JSON; `*/*` for any.
+    pub response_type: Option<&'static str>,
     /// Whether the answer may be a stream of events.
     pub streams: bool,
+    /// Whether the request becomes a WebSocket (101), and any other is refused (426).
+    pub upgrades: bool,
+    /// Whether the answer may have no body (204).
+    pub may_be_empty: bool,
+    /// Whether errors may be somebody else's, whose form nobody knows here.
+    pub passes_errors: bool,
 }
 
 /// One route. Made by [`Router::handle`]; the methods below set what differs from

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use nfrx_spi::{
-    Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Options, PluginContext,
+    Body, BoxFuture, CallError, Clock, CloseReason, HandlerResult, Moment, Operation, Options, PluginContext,
     RequestContext, Revocation, Shared, Spawner, Tunnel, WorkerIntake,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -140,6 +140,11 @@ impl Acceptor {
     /// tunnel. Who may ask is the route's matter.
     pub fn upgrade(&self, request: Request<Body>, context: RequestContext) -> HandlerResult {
         accept::upgrade(&self.parts, request, context)
+    }
+
+    /// What the API's document says of a route that does that.
+    pub fn operation() -> Operation {
+        Operation { summary: "Connects an agent", upgrades: true, ..Operation::default() }
     }
 }
 

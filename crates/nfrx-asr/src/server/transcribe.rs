@@ -10,6 +10,7 @@ use nfrx_tunnel::{
     STREAM_HINT, mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
 };
 use percent_encoding::percent_decode_str;
+use serde_json::json;
 
 use super::Service;
 use super::form::{Boundary, FormError, is_form};
@@ -19,9 +20,22 @@ use super::intake::{self, Upload};
 pub(super) const PATH: &str = "/audio/transcriptions";
 
 pub(super) fn operation() -> Operation {
+    let form = json!({
+        "type": "object",
+        "required": ["model", "file"],
+        "properties": {
+            "model": { "type": "string", "pattern": "^[!-~]+$" },
+            "file": { "type": "string", "contentMediaType": "application/octet-stream" },
+        },
+        "propertyNames": { "pattern": "^[A-Za-z0-9_]+$" },
+    });
     Operation {
         summary: "Transcribes audio, sent as a form with the fields `model` and `file`",
+        request: Some(form),
+        request_type: Some("multipart/form-data"),
+        response_type: Some("*/*"),
         streams: true,
+        passes_errors: true,
         ..Operation::default()
     }
 }

@@ -7,6 +7,7 @@ use http::{Request, StatusCode};
 use nfrx_pool::{DispatchError, Work};
 use nfrx_spi::{ApiError, Body, CallError, HandlerResult, Operation, RequestContext};
 use nfrx_tunnel::{mark_request, strip_answer_headers, strip_client_headers, worker_target};
+use serde_json::json;
 
 use super::{ID, Service};
 
@@ -41,7 +42,18 @@ impl Conversion {
             Self::File => "Converts uploaded documents",
             Self::Source => "Converts documents from where the request says they are",
         };
-        Operation { summary, ..Operation::default() }
+        let (request, request_type) = match self {
+            Self::File => (json!({ "type": "object" }), Some("multipart/form-data")),
+            Self::Source => (json!({ "type": "object" }), None),
+        };
+        Operation {
+            summary,
+            request: Some(request),
+            request_type,
+            response_type: Some("*/*"),
+            passes_errors: true,
+            ..Operation::default()
+        }
     }
 }
 

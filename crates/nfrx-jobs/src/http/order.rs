@@ -16,9 +16,9 @@ const ATTEMPTS: u64 = 3;
 /// The most that a client may ask for.
 const ATTEMPTS_MAX: u64 = 1000;
 /// The longest key of a payload or result, in bytes.
-const KEY_BYTES_MAX: usize = 256;
+pub(super) const KEY_BYTES_MAX: usize = 256;
 /// The most payloads that a job can wait for.
-const PAYLOADS_MAX: usize = 64;
+pub(super) const PAYLOADS_MAX: usize = 64;
 /// The longest key of a request that is made once.
 const ONCE_BYTES_MAX: usize = 255;
 /// The longest first wait between tries, in seconds.

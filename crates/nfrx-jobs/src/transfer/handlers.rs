@@ -9,6 +9,7 @@ use super::channel::{Channel, NoPlace, Piece, Reader};
 use super::pass::{NotPassed, Passage, ReaderBody};
 use super::{ChannelState, Transfers};
 use crate::answer::{Failure, json, refuse};
+use crate::http::schemas;
 
 /// What the writer said its bytes are: the answer's own type stays (KD-108).
 const X_TRANSFER_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-transfer-content-type");
@@ -23,14 +24,14 @@ impl Transfers {
                 root.post(pattern, move |_: Request<Body>, context: RequestContext| {
                     std::future::ready(Ok(own.make(&context)))
                 })
-                .operation(Operation { summary: "Makes a one-time channel", ..Operation::default() });
+                .operation(schemas::transfer());
             }
             let own = self.clone();
             root.get("/{channel_id}", move |_: Request<Body>, context| own.clone().read(context))
                 .to_the_end()
                 .operation(Operation {
                     summary: "Reads what the channel's writer sends",
-                    streams: true,
+                    response_type: Some("application/octet-stream"),
                     ..Operation::default()
                 });
             let own = self.clone();
@@ -39,7 +40,9 @@ impl Transfers {
                 .own_silence()
                 .operation(Operation {
                     summary: "Writes what the channel's reader gets",
-                    streams: true,
+                    request: Some(serde_json::json!({})),
+                    request_type: Some("application/octet-stream"),
+                    response: Some(serde_json::json!({ "type": "object", "required": ["status"] })),
                     ..Operation::default()
                 });
         });

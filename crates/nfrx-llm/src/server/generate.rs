@@ -67,7 +67,14 @@ impl Endpoint {
         let request = json!({ "type": "object", "required": ["model"], "properties": {
             "model": { "type": "string" }, "stream": { "type": "boolean" },
         } });
-        Operation { summary, request: Some(request), response: None, streams: self.may_wait() }
+        Operation {
+            summary,
+            request: Some(request),
+            response_type: Some("*/*"),
+            streams: self.may_wait(),
+            passes_errors: true,
+            ..Operation::default()
+        }
     }
 }
 

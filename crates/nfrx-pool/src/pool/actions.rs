@@ -33,6 +33,15 @@ const ACTIONS: [Action; 3] = [
     },
 ];
 
+impl Action {
+    fn operation(self) -> Operation {
+        let done = json!({ "type": "object", "required": ["worker_id", "action"], "properties": {
+            "worker_id": { "type": "string" }, "action": { "const": self.name },
+        } });
+        Operation { summary: self.summary, response: Some(done), ..Operation::default() }
+    }
+}
+
 impl Pool {
     /// Adds `POST /workers/{worker_id}/drain`, `undrain` and `disconnect` below the router's
     /// prefix. An unknown worker is 404, one outside the key's scope 403.
@@ -46,7 +55,7 @@ impl Pool {
                         std::future::ready(pool.act(action, &context))
                     })
                     .while_draining()
-                    .operation(Operation { summary: action.summary, ..Operation::default() });
+                    .operation(action.operation());
             }
         });
     }

@@ -3,8 +3,9 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
-use nfrx_spi::{ApiError, Body, HandlerResult, ModelInfo, Scopes, WorkerRegistry};
+use nfrx_spi::{ApiError, Body, HandlerResult, ModelInfo, Operation, Scopes, WorkerRegistry};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Pool;
 
@@ -34,6 +35,23 @@ impl Pool {
         list(&allowed)
     }
 
+    /// What the API's document says of `GET models`.
+    pub fn list_models_operation() -> Operation {
+        let list = json!({ "type": "object", "required": ["object", "data"], "properties": {
+            "object": { "const": "list" }, "data": { "type": "array", "items": model_schema() },
+        } });
+        Operation {
+            summary: "Lists the models of the connected workers",
+            response: Some(list),
+            ..Operation::default()
+        }
+    }
+
+    /// What it says of `GET models/{id}`.
+    pub fn show_model_operation() -> Operation {
+        Operation { summary: "Shows one model", response: Some(model_schema()), ..Operation::default() }
+    }
+
     /// `GET models/{id}`, by the exact name; 404 when no worker, or not the one named,
     /// offers it.
     pub fn show_model(&self, id: &str, worker: Option<&str>, scopes: &Scopes) -> HandlerResult {
@@ -43,6 +61,15 @@ impl Pool {
         };
         detail(found.filter(|model| scopes.allows_model(&model.id)).as_ref())
     }
+}
+
+fn model_schema() -> Value {
+    json!({ "type": "object", "required": ["id", "object", "created", "owned_by"], "properties": {
+        "id": { "type": "string" },
+        "object": { "const": "model" },
+        "created": { "type": "integer", "description": "seconds since 1970" },
+        "owned_by": { "type": "string", "description": "names of its workers, joined by commas" },
+    } })
 }
 
 /// Never `null`, also when there are none (KD-32).

@@ -23,6 +23,9 @@ pub(super) fn route(router: &mut Router, workers: &dyn WorkerProvider) {
         .dialect(Dialect::Json)
         .operation(Operation {
             summary: "Says whether a model, or another label, would be served at this moment",
+            response: Some(json!({ "type": "object", "required": ["label", "ready"], "properties": {
+                "label": { "type": "string" }, "ready": { "const": true },
+            } })),
             ..Operation::default()
         });
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use nfrx_spi::{Access, Body, Operation, RequestContext, Route, Router};
 
-use super::page::file;
+use super::page::{file, media};
 use super::{content, openapi};
 
 /// Where everything of the document is.
@@ -36,10 +36,16 @@ pub(super) fn routes(served: &[Route], version: &str, url: Option<&str>) -> Vec<
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         async move { Ok(response) }
     };
-    let operation = Operation { summary: "Describes the API as OpenAPI 3.1", ..Operation::default() };
+    let operation = Operation {
+        summary: "Describes the API as OpenAPI 3.1",
+        response: Some(serde_json::json!({ "type": "object" })),
+        ..Operation::default()
+    };
     router.get("/openapi.json", document).operation(operation);
     for (path, kind, text) in FILES {
-        router.get(path, move |_: Request<Body>, _: RequestContext| async move { Ok(file(kind, text)) });
+        router
+            .get(path, move |_: Request<Body>, _: RequestContext| async move { Ok(file(kind, text)) })
+            .operation(Operation { response_type: Some(media(kind)), ..Operation::default() });
     }
     let routes = router.into_parts().0;
     let all: Vec<_> = served.iter().chain(&routes).cloned().collect();

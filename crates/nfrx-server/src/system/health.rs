@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{Request, StatusCode};
-use nfrx_spi::{Body, PluginStatus, RequestContext, Router};
+use nfrx_spi::{Body, Operation, PluginStatus, RequestContext, Router};
 use serde::Serialize;
 
-use super::json;
+use super::{json, object};
 use crate::host::Host;
 
 #[derive(Serialize)]
@@ -17,11 +17,16 @@ struct Readiness {
 }
 
 pub(super) fn routes(router: &mut Router, host: &Arc<Host>) {
-    router.get("/healthz", |_: Request<Body>, _: RequestContext| async {
+    let lives = |_: Request<Body>, _: RequestContext| async {
         Ok(json(&serde_json::json!({ "status": "ok" }), false))
+    };
+    router.get("/healthz", lives).operation(Operation {
+        summary: "Says that the process lives",
+        response: Some(object(serde_json::json!({ "status": { "const": "ok" } }))),
+        ..Operation::default()
     });
     let host = Arc::clone(host);
-    router.get("/readyz", move |_: Request<Body>, _: RequestContext| {
+    let ready = move |_: Request<Body>, _: RequestContext| {
         let statuses = host.statuses();
         async move {
             let status = overall(&statuses);
@@ -32,6 +37,17 @@ pub(super) fn routes(router: &mut Router, host: &Arc<Host>) {
             }
             Ok(response)
         }
+    };
+    let readiness = serde_json::json!({
+        "status": { "type": "string" },
+        "plugins": { "type": "object", "additionalProperties": { "type": "string" } },
+    });
+    router.get("/readyz", ready).operation(Operation {
+        summary: "Says whether a plugin can serve; 503 with the same body when none can",
+        response: Some(object(readiness)),
+        // That body is no error of any form.
+        passes_errors: true,
+        ..Operation::default()
     });
 }
 

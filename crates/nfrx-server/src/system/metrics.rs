@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::{Method, Request};
 use nfrx_runtime::address::is_private;
 use nfrx_runtime::metrics_text::{CONTENT_TYPE, Registry};
-use nfrx_spi::{Access, ApiError, Body, RequestContext, Router};
+use nfrx_spi::{Access, ApiError, Body, Operation, RequestContext, Router};
 
 use super::content;
+use super::page::media;
 use crate::front::Shared;
 use crate::gate::Peer;
 
@@ -19,9 +20,14 @@ const METHODS: [Method; 7] =
 pub(super) fn routes(router: &mut Router, registry: &Arc<Registry>, shared: &Arc<Shared>) {
     for method in METHODS {
         let (registry, shared) = (Arc::clone(registry), Arc::clone(shared));
-        router.handle(method, "/metrics", move |request: Request<Body>, _: RequestContext| {
+        let text = move |request: Request<Body>, _: RequestContext| {
             let result = judge(&shared, &request).map(|()| content(CONTENT_TYPE, registry.text()));
             async move { result }
+        };
+        router.handle(method, "/metrics", text).operation(Operation {
+            summary: "Gives the metrics, as Prometheus reads them",
+            response_type: Some(media(CONTENT_TYPE)),
+            ..Operation::default()
         });
     }
 }

@@ -6,10 +6,16 @@ mod errors;
 use std::collections::BTreeMap;
 
 use http::Method;
-use nfrx_spi::{Access, Operation, Route};
+use nfrx_spi::{Access, Dialect, Operation, Route};
 use serde_json::{Map, Value, json};
 
 use errors::response_of;
+
+const JSON: &str = "application/json";
+
+/// What a segment of a path may be: anything but a slash and what has to be escaped twice
+/// to arrive at all.
+const SEGMENT: &str = "^[!-.0-~][ -.0-~]*$";
 
 /// The document of these routes. `url` is where people reach the server, if anybody said.
 pub(super) fn document(routes: &[Route], version: &str, url: Option<&str>) -> Value {
@@ -77,36 +83,61 @@ fn path(pattern: &str) -> (String, Vec<(String, bool)>) {
 }
 
 fn operation(route: &Route, params: &[(String, bool)]) -> Value {
-    let Operation { summary, request, response, streams } = route.operation.clone().unwrap_or_default();
+    let about = route.operation.clone().unwrap_or_default();
     let tag = if route.plugin.is_empty() { "server" } else { route.plugin };
     let mut operation = json!({
         "operationId": operation_id(route),
         "tags": [tag],
         "security": security(route.access),
-        "responses": {
-            "200": success(response, streams),
-            "default": { "$ref": format!("#/components/responses/{}", response_of(route.dialect)) },
-        },
+        "responses": answers(route, &about),
     });
-    if !summary.is_empty() {
-        operation["summary"] = summary.into();
+    if !about.summary.is_empty() {
+        operation["summary"] = about.summary.into();
     }
-    if streams {
+    if about.streams || about.upgrades {
         // Not of OpenAPI: tells tools which routes may answer without an end.
         operation["x-streams"] = true.into();
     }
-    if route.access == Access::Worker {
+    if about.upgrades {
         operation["description"] =
             "Agents come here with a WebSocket upgrade; other requests get 426.".into();
     }
-    if !params.is_empty() {
-        operation["parameters"] = params.iter().map(parameter).collect();
+    let asked = about.query.iter().filter_map(|query| query["properties"].as_object()).flatten();
+    let asked = asked.map(|(name, schema)| json!({ "name": name, "in": "query", "schema": schema }));
+    let parameters: Vec<_> = params.iter().map(parameter).chain(asked).collect();
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
     }
-    if let Some(schema) = request {
-        operation["requestBody"] =
-            json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+    if let Some(schema) = about.request {
+        let media = about.request_type.unwrap_or(JSON);
+        operation["requestBody"] = json!({ "required": true, "content": { media: { "schema": schema } } });
     }
     operation
+}
+
+/// All answers of a route by their status; `default` stands for its errors.
+fn answers(route: &Route, about: &Operation) -> Value {
+    let errors = match route.dialect {
+        _ if about.passes_errors => errors::WORKERS,
+        // Below a guard, refusals have its form.
+        Dialect::Text if about.upgrades => response_of(Dialect::Contract),
+        dialect => response_of(dialect),
+    };
+    let errors = json!({ "$ref": format!("#/components/responses/{errors}") });
+    if about.upgrades {
+        let upgraded = json!({ "description": "The connection is a WebSocket from here on" });
+        let refused = json!({ "description": "This address takes upgrades only" });
+        return json!({ "101": upgraded, "426": refused, "default": errors });
+    }
+    let mut answers = json!({ "200": success(about), "default": errors });
+    if route.pattern.contains('{') {
+        // An address that fits no route is refused before there is a form.
+        answers["404"] = json!({ "$ref": format!("#/components/responses/{}", errors::UNKNOWN) });
+    }
+    if about.may_be_empty {
+        answers["204"] = json!({ "description": "Done, and there is nothing to show" });
+    }
+    answers
 }
 
 /// Unique, and the same as long as the route is.
@@ -119,20 +150,24 @@ fn operation_id(route: &Route) -> String {
 }
 
 fn parameter((name, is_rest): &(String, bool)) -> Value {
-    let mut parameter = json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } });
+    let schema = json!({ "type": "string", "minLength": 1, "pattern": SEGMENT });
+    let mut parameter = json!({ "name": name, "in": "path", "required": true, "schema": schema });
     if *is_rest {
         parameter["description"] = "The rest of the path, slashes included.".into();
     }
     parameter
 }
 
-fn success(schema: Option<Value>, streams: bool) -> Value {
+fn success(about: &Operation) -> Value {
     let mut content = Map::new();
-    if let Some(schema) = schema {
-        content.insert("application/json".to_owned(), json!({ "schema": schema }));
+    if let Some(schema) = &about.response {
+        content.insert(JSON.to_owned(), json!({ "schema": schema }));
     }
-    if streams {
-        content.insert("text/event-stream".to_owned(), json!({ "schema": { "type": "string" } }));
+    if let Some(media) = about.response_type {
+        content.insert(media.to_owned(), json!({}));
+    }
+    if about.streams {
+        content.insert("text/event-stream".to_owned(), json!({}));
     }
     let mut answer = json!({ "description": "Done" });
     if !content.is_empty() {

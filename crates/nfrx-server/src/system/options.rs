@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Request;
-use nfrx_spi::{ArgSpec, Body, PluginOptions, RequestContext, Router};
+use nfrx_spi::{ArgSpec, Body, Operation, PluginOptions, RequestContext, Router};
 use serde::Serialize;
 
-use super::json;
+use super::{json, object};
 use crate::host::Host;
 
 /// What stands for a secret that is set. Unlike at a plugin's root, nothing of it shows.
@@ -34,11 +34,23 @@ pub(super) fn routes(router: &mut Router, host: &Arc<Host>) {
         group(descriptor.id, descriptor.name, descriptor.summary, &built.options)
     });
     let groups: Arc<Vec<Group>> = Arc::new(std::iter::once(own).chain(plugins).collect());
-    router.get("/api/state/options", move |_: Request<Body>, context: RequestContext| {
+    let shown = move |_: Request<Body>, context: RequestContext| {
         let scopes = &context.caller.scopes;
         let seen = groups.iter().filter(|group| group.id == "server" || scopes.allows_service(group.id));
         let response = json(&seen.collect::<Vec<_>>(), true);
         async move { Ok(response) }
+    };
+    let group = object(serde_json::json!({
+        "id": { "type": "string" },
+        "name": { "type": "string" },
+        "summary": { "type": "string" },
+        "args": { "type": "array" },
+        "options": { "type": "object", "additionalProperties": { "type": "string" } },
+    }));
+    router.get("/api/state/options", shown).operation(Operation {
+        summary: "Shows how the server and its plugins are set, secrets aside",
+        response: Some(serde_json::json!({ "type": "array", "items": group })),
+        ..Operation::default()
     });
 }
 

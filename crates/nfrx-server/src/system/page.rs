@@ -3,7 +3,7 @@
 //! without a build step, embedded in the binary.
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use nfrx_spi::{Body, RequestContext, Router};
+use nfrx_spi::{Body, Operation, RequestContext, Router};
 
 use super::content;
 
@@ -43,7 +43,9 @@ const ASSETS: &[Asset] = &[
 
 pub(super) fn routes(router: &mut Router) {
     let mut serve = |path: &str, kind, text| {
-        router.get(path, move |_: Request<Body>, _: RequestContext| async move { Ok(file(kind, text)) });
+        router
+            .get(path, move |_: Request<Body>, _: RequestContext| async move { Ok(file(kind, text)) })
+            .operation(Operation { response_type: Some(media(kind)), ..Operation::default() });
     };
     serve("/state", "text/html; charset=utf-8", PAGE);
     for (name, kind, text) in ASSETS.iter().copied() {
@@ -55,6 +57,11 @@ pub(super) fn routes(router: &mut Router) {
         response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/state"));
         Ok(response)
     });
+}
+
+/// A content type without its parameters.
+pub(super) fn media(kind: &'static str) -> &'static str {
+    kind.split_once(';').map_or(kind, |(media, _)| media)
 }
 
 /// A file for browsers, which may load nothing from elsewhere.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{Method, Request};
-use nfrx_spi::{ArgSpec, Body, PluginOptions, RequestContext, Route, Router};
+use nfrx_spi::{ArgSpec, Body, Operation, PluginOptions, RequestContext, Route, Router};
 use serde::Serialize;
 
-use super::json;
+use super::{json, object};
 use crate::host::Host;
 
 #[derive(Clone, Serialize)]
@@ -36,9 +36,19 @@ pub(super) fn routes(router: &mut Router, host: &Arc<Host>, taken: &[Route]) {
             if taken.iter().any(|route| route.pattern == pattern && route.method == Method::GET) {
                 continue;
             }
-            router.get(&pattern, move |_: Request<Body>, _: RequestContext| {
+            let shown = move |_: Request<Body>, _: RequestContext| {
                 let response = json(&*root, true);
                 async move { Ok(response) }
+            };
+            router.get(&pattern, shown).operation(Operation {
+                summary: "Says what a plugin is and how it is set",
+                response: Some(object(serde_json::json!({
+                    "id": { "type": "string" },
+                    "name": { "type": "string" },
+                    "summary": { "type": "string" },
+                    "args": { "type": ["array", "null"] },
+                }))),
+                ..Operation::default()
             });
         }
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use nfrx_spi::{Access, ApiError, Body, Dialect, RequestContext, Router};
+use nfrx_spi::{Access, ApiError, Body, Dialect, Operation, RequestContext, Router};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::object;
 use crate::front::Shared;
 use crate::gate::{COOKIE_NAME, LIFETIME, Peer, Rights};
 use crate::telemetry::Bound;
@@ -25,20 +26,41 @@ struct SignIn {
 pub(super) fn routes(router: &mut Router, shared: &Arc<Shared>) {
     router.access(Access::Open).dialect(Dialect::Json);
     let of = Arc::clone(shared);
-    router.get(PATH, move |request: Request<Body>, _: RequestContext| {
+    let shown = move |request: Request<Body>, _: RequestContext| {
         let result = peer(&request).map(|peer| rights(&of.gate.rights(&peer, request.headers())));
         async move { result }
+    };
+    router.get(PATH, shown).operation(Operation {
+        summary: "Tells what whoever asks may do",
+        response: Some(object(json!({
+            "may_read": { "type": "boolean" },
+            "may_act": { "type": "boolean" },
+            "signed_in": { "type": "boolean" },
+            "key": { "type": ["string", "null"] },
+        }))),
+        ..Operation::default()
     });
     let of = Arc::clone(shared);
-    router.post(PATH, move |request: Request<Body>, _: RequestContext| sign_in(Arc::clone(&of), request));
+    let begin = move |request: Request<Body>, _: RequestContext| sign_in(Arc::clone(&of), request);
+    router.post(PATH, begin).operation(Operation {
+        summary: "Begins a session with a key",
+        request: Some(object(json!({ "key": { "type": "string" } }))),
+        may_be_empty: true,
+        ..Operation::default()
+    });
     let of = Arc::clone(shared);
-    router.handle(Method::DELETE, PATH, move |request: Request<Body>, _: RequestContext| {
+    let end = move |request: Request<Body>, _: RequestContext| {
         of.gate.sign_out(request.headers());
         of.telemetry.sessions(of.gate.session_count());
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let result = set_cookie(&mut response, "", 0, is_secure(&request)).map(|()| response);
         async move { result }
+    };
+    router.handle(Method::DELETE, PATH, end).operation(Operation {
+        summary: "Ends the session",
+        may_be_empty: true,
+        ..Operation::default()
     });
 }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use nfrx_runtime::DrainWatch;
-use nfrx_spi::{ApiError, Body, RequestContext, Router, StateElement};
+use nfrx_spi::{ApiError, Body, Operation, RequestContext, Router, StateElement};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::content;
+use super::{content, object};
 use crate::front::Shared;
 use crate::gate::Peer;
 use crate::host::Host;
@@ -77,27 +77,48 @@ impl Board {
 
 pub(super) fn routes(router: &mut Router, board: &Arc<Board>, host: &Arc<Host>, closing: &DrainWatch) {
     let of = Arc::clone(board);
-    router.get("/api/state", move |_: Request<Body>, context: RequestContext| {
+    let shown = move |_: Request<Body>, context: RequestContext| {
         let mut text = of.snapshot().json_for(&context.caller.scopes).to_vec();
         text.push(b'\n');
         async move { Ok(content("application/json", text)) }
+    };
+    router.get("/api/state", shown).operation(Operation {
+        summary: "Shows the state of all parts",
+        response: Some(object(json!({ "plugins": { "type": "object" } }))),
+        ..Operation::default()
     });
     let (of, ends) = (Arc::clone(board), closing.clone());
-    router.get("/api/state/stream", move |request: Request<Body>, context: RequestContext| {
+    let watch = move |request: Request<Body>, context: RequestContext| {
         let result = watcher(request, context).map(|watcher| watch::response(&of, watcher, ends.clone()));
         async move { result }
+    };
+    router.get("/api/state/stream", watch).operation(Operation {
+        summary: "Follows the state of all parts",
+        streams: true,
+        ..Operation::default()
     });
     let of = Arc::clone(board);
-    router.get("/api/state/view/{id}.html", move |_: Request<Body>, context: RequestContext| {
+    let view = move |_: Request<Body>, context: RequestContext| {
         let id = context.params.get("id");
         let may_see = context.caller.scopes.allows_service(id);
         let response = view_response(may_see.then(|| of.view(id)).flatten());
         async move { Ok(response) }
+    };
+    router.get("/api/state/view/{id}.html", view).operation(Operation {
+        summary: "Shows a part's state as HTML, where it has a view of its own",
+        response_type: Some("text/html"),
+        may_be_empty: true,
+        ..Operation::default()
     });
     let descriptors = host.descriptors.clone();
-    router.get("/api/state/descriptors", move |_: Request<Body>, _: RequestContext| {
+    let described = move |_: Request<Body>, _: RequestContext| {
         let response = super::json(&descriptors, true);
         async move { Ok(response) }
+    };
+    router.get("/api/state/descriptors", described).operation(Operation {
+        summary: "Says what the plugins are",
+        response: Some(json!({ "type": ["array", "object"] })),
+        ..Operation::default()
     });
 }
 

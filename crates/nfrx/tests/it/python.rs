@@ -1,6 +1,7 @@
 //! OpenAI's SDKs against a real engine, through server and agent. Left out where there is
 //! no Python environment: `cargo xtask test` says so.
 
+mod openapi;
 mod sdk;
 
 use std::net::SocketAddr;

@@ -42,7 +42,7 @@ pub(super) fn operation() -> Operation {
         response: Some(json!({ "type": "object", "properties": {
             "style": { "type": "string" }, "captions": { "type": "array", "items": outcome },
         } })),
-        streams: false,
+        ..Operation::default()
     }
 }
 

@@ -3,6 +3,13 @@
 use nfrx_spi::Dialect;
 use serde_json::{Value, json};
 
+/// The name of the response that stands for an address, or something below it, that is not
+/// there.
+pub(super) const UNKNOWN: &str = "NotFound";
+
+/// The name of the response that stands for errors of a worker or of what is behind it.
+pub(super) const WORKERS: &str = "WorkersError";
+
 /// The name of the response that stands for all errors of a route.
 pub(super) fn response_of(dialect: Dialect) -> &'static str {
     match dialect {
@@ -30,6 +37,14 @@ pub(super) fn responses() -> Value {
         "RpcError": described(
             "As MCP clients read it",
             json!({ "text/plain": text, "application/json": of("RpcError") }),
+        ),
+        UNKNOWN: described(
+            "Nothing is there: a sentence, or the error in the form of its route",
+            json!({ "text/plain": text, "application/json": { "schema": { "type": "object" } } }),
+        ),
+        WORKERS: described(
+            "The relay's own refusal in the form of its route, or the worker's error as it wrote it",
+            json!({ "*/*": {} }),
         ),
     })
 }
