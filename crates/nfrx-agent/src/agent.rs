@@ -98,7 +98,7 @@ impl Agent {
 
     fn with_front(config: AgentConfig, front: Front) -> Result<Self, DialError> {
         let url = ServerUrl::parse(&config.server_url)?;
-        let connect = Arc::new(TcpConnect::new(&url, None)?);
+        let connect = Arc::new(TcpConnect::new(&url)?);
         let status = StatusBoard::new();
         status.update(|status| {
             status.worker_id.clone_from(&config.worker_id);

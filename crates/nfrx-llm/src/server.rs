@@ -6,6 +6,7 @@ mod generate;
 mod headers;
 mod metrics;
 mod options;
+mod prompt;
 mod queue_event;
 mod queued_answer;
 mod request_head;

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri, Version, response};
-use nfrx_spi::{Body, BoxFuture, CallError, Moment, Trace, WorkerRef};
+use nfrx_spi::{Body, BoxFuture, CallError, Moment, SpanNotes, Trace, WorkerRef};
 
 use crate::metrics::{Refusal, Usage};
 use crate::pool::Pool;
@@ -152,12 +152,13 @@ impl Pool {
         let series = config.metrics.series(config.plugin, work.job_type, label);
         let now = config.clock.now();
         self.inner.budget.lock().note_request(now);
-        let (head, body) = work.request.into_parts();
+        let (mut head, body) = work.request.into_parts();
+        let notes = head.extensions.remove::<SpanNotes>().unwrap_or_default();
         // Only a request that is traced has any.
-        let spans = head
-            .extensions
-            .get::<Trace>()
-            .map(|trace| Spans::new(trace.clone(), work.job_type, work.want.label(), config.clock.wall()));
+        let spans = head.extensions.get::<Trace>().map(|trace| {
+            let model = work.want.label();
+            Spans::new(trace.clone(), work.job_type, model, notes, config.clock.wall())
+        });
         Dispatch {
             pool: self.clone(),
             record: Some(Record::new(self, series, work.observer, spans)),

@@ -1,4 +1,4 @@
-//! What every nfrx process needs: options, drain, backoff, logs and the text of
+//! What every nfrx process needs: options, drain, backoff, logs, TLS and the text of
 //! metrics. Nothing here knows of HTTP or of a kind of service.
 
 pub mod address;
@@ -12,8 +12,12 @@ pub mod options;
 mod process;
 #[cfg(feature = "signal")]
 pub mod signals;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use build::build_info;
 pub use clock::TokioClock;
 pub use drain::{Drain, DrainWatch};
 pub use process::{ProcessMetrics, file_limit};
+#[cfg(feature = "tls")]
+pub use tls::TlsClient;

@@ -31,6 +31,7 @@ pub(crate) struct Tracer {
 struct Sink {
     queue: mpsc::Sender<Span>,
     dropped: Arc<Counter>,
+    takes_content: bool,
 }
 
 impl Tracer {
@@ -44,10 +45,10 @@ impl Tracer {
     ) -> Self {
         let (queue, spans) = mpsc::channel(WAITING_MAX);
         let config = config.clone();
-        let sampling = config.sampling;
+        let (sampling, takes_content) = (config.sampling, config.takes_content);
         let exporter = Exporter { spans, config, build, dropped: Arc::clone(&dropped), failing: false };
         tasks.spawn("traces", exporter.run(closing));
-        Self { sink: Arc::new(Sink { queue, dropped }), sampling }
+        Self { sink: Arc::new(Sink { queue, dropped, takes_content }), sampling }
     }
 
     /// Begins the span of a request at the front door, if the request is traced: notes the
@@ -83,6 +84,10 @@ impl SpanSink for Sink {
         if self.queue.try_send(span).is_err() {
             self.dropped.inc();
         }
+    }
+
+    fn takes_content(&self) -> bool {
+        self.takes_content
     }
 }
 

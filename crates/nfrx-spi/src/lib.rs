@@ -249,7 +249,7 @@
 //! | concept | item |
 //! |---|---|
 //! | a part of the state | [`StateElement`], [`StateRegistry`] |
-//! | a traced request, and its spans | [`Trace`], [`TraceId`], [`SpanId`], [`Span`], [`SpanKind`], [`SpanValue`], [`SpanSink`] |
+//! | a traced request, and its spans | [`Trace`], [`TraceId`], [`SpanId`], [`Span`], [`SpanKind`], [`SpanValue`], [`SpanNotes`], [`SpanSink`] |
 //! | a trace across processes | [`TRACEPARENT`], [`TRACESTATE`], [`traceparent`], [`read_traceparent`] |
 //! | when things happened at an agent | [`AgentTimings`], [`TimingsWanted`], [`TIMINGS`] |
 //! | something that is scraped | [`Collector`], [`MetricsRegistry`], [`MetricsError`] |
@@ -330,7 +330,7 @@ pub use shared::Shared;
 pub use state::{StateElement, StateRegistry};
 pub use times::rfc3339;
 pub use trace::{
-    AgentTimings, Span, SpanId, SpanKind, SpanSink, SpanValue, TIMINGS, TRACEPARENT, TRACESTATE,
+    AgentTimings, Span, SpanId, SpanKind, SpanNotes, SpanSink, SpanValue, TIMINGS, TRACEPARENT, TRACESTATE,
     TimingsWanted, Trace, TraceId, read_traceparent, traceparent,
 };
 pub use worker::{

@@ -112,6 +112,11 @@ pub trait SpanSink: Send + Sync + 'static {
 
     /// Takes a span that is over.
     fn record(&self, span: Span);
+
+    /// Whether spans may hold what clients wrote. Never, unless the operator wants it.
+    fn takes_content(&self) -> bool {
+        false
+    }
 }
 
 impl Trace {
@@ -130,6 +135,11 @@ impl Trace {
         self.sink.record(span);
     }
 
+    /// Whether spans may hold what clients wrote, such as prompts.
+    pub fn takes_content(&self) -> bool {
+        self.sink.takes_content()
+    }
+
     /// Hands the trace of one request on to another, if it has one.
     pub fn hand_on(from: &http::Extensions, to: &mut http::Extensions) {
         if let Some(trace) = from.get::<Self>() {
@@ -145,7 +155,7 @@ impl fmt::Debug for Trace {
 }
 
 /// Something that took time. Nothing that a client or a worker wrote is in it but names of
-/// models.
+/// models, and prompts where the [`SpanSink`] takes them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
     /// The trace it is of.
@@ -167,6 +177,10 @@ pub struct Span {
     /// The code of its failure, if it failed.
     pub error: Option<String>,
 }
+
+/// On a request to the pool: more attributes of the span of its way to the worker and back.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SpanNotes(pub Vec<(&'static str, SpanValue)>);
 
 /// Whether a span has another side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

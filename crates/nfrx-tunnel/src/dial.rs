@@ -2,7 +2,6 @@
 //! hand, so that the raw socket can be handed over (decision 8).
 
 use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,13 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use http::Uri;
+use nfrx_runtime::TlsClient;
 use nfrx_spi::{BoxFuture, Io, Secret};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::SUBPROTOCOL;
-use crate::tls;
 
 /// From the first packet to the end of the upgrade (worker protocol §1).
 const DIAL_MAX: Duration = Duration::from_secs(15);
@@ -143,16 +142,15 @@ impl std::fmt::Display for ServerUrl {
 /// Connects over TCP, with TLS where the address wants it.
 pub struct TcpConnect {
     url: ServerUrl,
-    tls: Option<tls::Client>,
+    tls: Option<TlsClient>,
 }
 
 impl TcpConnect {
-    /// For this server; certificates are read once, here. `extra_ca` names a PEM file of
-    /// certificates to trust besides the system's.
-    pub fn new(url: &ServerUrl, extra_ca: Option<PathBuf>) -> Result<Self, DialError> {
+    /// For this server; the certificates that this machine trusts are read once, here.
+    pub fn new(url: &ServerUrl) -> Result<Self, DialError> {
         let tls = match url.tls {
             true => Some(
-                tls::Client::new(&url.host, extra_ca.as_deref())
+                TlsClient::new(&url.host, None)
                     .map_err(|source| DialError::Io { server: url.to_string(), source })?,
             ),
             false => None,
@@ -169,8 +167,8 @@ impl Connect for TcpConnect {
             // A token is smaller than a segment: it must not wait for the next one.
             socket.set_nodelay(true)?;
             Ok(match &self.tls {
-                Some(tls) => tls.connect(socket).await?,
-                None => Box::pin(socket) as Connection,
+                Some(tls) => Box::pin(tls.connect(socket).await?) as Connection,
+                None => Box::pin(socket),
             })
         })
     }

@@ -22,7 +22,6 @@ mod limits;
 mod link;
 mod passing;
 mod relay;
-mod tls;
 mod v1;
 mod ws_io;
 

@@ -41,7 +41,7 @@ impl CaptionAgent {
     /// Nothing is dialed before [`run`](Self::run).
     pub fn new(common: AgentConfig, own: CaptionConfig) -> Result<Self, DialError> {
         let url = ServerUrl::parse(&common.server_url)?;
-        let connect = Arc::new(TcpConnect::new(&url, None)?);
+        let connect = Arc::new(TcpConnect::new(&url)?);
         Ok(Self { common, own, url, connect, state: watch::Sender::new(LinkState::Connecting) })
     }
 

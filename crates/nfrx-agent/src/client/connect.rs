@@ -2,13 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 
+use nfrx_runtime::TlsClient;
 use nfrx_spi::{BoxFuture, Io};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::ClientError;
 use crate::BaseUrl;
@@ -28,14 +25,15 @@ pub trait Connector: Send + Sync + 'static {
 pub struct TcpConnector {
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<TlsClient>,
 }
 
 impl TcpConnector {
     /// For the backend at `base`. With `https` the certificates that this machine
     /// trusts are read once, here.
     pub fn new(base: &BaseUrl) -> Result<Self, ClientError> {
-        let tls = if base.tls() { Some(tls(base.host())?) } else { None };
+        let tls = base.tls().then(|| TlsClient::new(base.host(), None)).transpose();
+        let tls = tls.map_err(|error| ClientError::Tls(error.to_string()))?;
         Ok(Self { host: base.host().to_owned(), port: base.port(), tls })
     }
 }
@@ -47,26 +45,9 @@ impl Connector for TcpConnector {
             // A token is smaller than a segment: it must not wait for the next one.
             tcp.set_nodelay(true)?;
             Ok(match &self.tls {
-                Some((connector, name)) => Box::pin(connector.connect(name.clone(), tcp).await?) as Stream,
+                Some(tls) => Box::pin(tls.connect(tcp).await?) as Stream,
                 None => Box::pin(tcp),
             })
         })
     }
-}
-
-fn tls(host: &str) -> Result<(TlsConnector, ServerName<'static>), ClientError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (usable, _unusable) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        return Err(ClientError::Tls("this machine has no trusted certificates".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Tls(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| ClientError::Tls(error.to_string()))?;
-    Ok((TlsConnector::from(Arc::new(config)), name))
 }

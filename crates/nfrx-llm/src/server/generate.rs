@@ -19,7 +19,7 @@ use super::embeddings::{self, EmbeddingsJob, EmbeddingsObserver};
 use super::queued_answer::QueuedAnswer;
 use super::request_head::RequestHead;
 use super::usage::UsageObserver;
-use super::{Service, headers};
+use super::{Service, headers, prompt};
 
 /// A route that asks a model for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +99,13 @@ impl Service {
             Endpoint::Embeddings if head.has_input => EmbeddingsJob::read(&body),
             _ => None,
         };
+        let takes_content = parts.extensions.get::<Trace>().is_some_and(Trace::takes_content);
+        let notes = if takes_content { prompt::notes(&body) } else { None };
         let mut call = Request::new(Body::from(body));
         *call.method_mut() = parts.method;
         *call.uri_mut() = worker_target(endpoint.path(), &parts.uri)?;
         Trace::hand_on(&parts.extensions, call.extensions_mut());
+        notes.map(|notes| call.extensions_mut().insert(notes));
         *call.headers_mut() = headers::for_worker(&parts.headers, &context.id, head.stream);
         let answer = match endpoint {
             Endpoint::Embeddings => self.embed(call, &head, job, &context).await,

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request};
 use nfrx_spi::{
-    AgentTimings, Body, Span, SpanId, SpanKind, SpanValue, TRACEPARENT, TimingsWanted, Trace, WorkerRef,
-    traceparent,
+    AgentTimings, Body, Span, SpanId, SpanKind, SpanNotes, SpanValue, TRACEPARENT, TimingsWanted, Trace,
+    WorkerRef, traceparent,
 };
 
 use crate::metrics::Usage;
@@ -17,6 +17,7 @@ pub(super) struct Spans {
     trace: Trace,
     job_type: &'static str,
     model: String,
+    notes: SpanNotes,
     /// Since when it waits, or waits again.
     waits_since: SystemTime,
     attempt: Option<Attempt>,
@@ -34,8 +35,14 @@ struct Attempt {
 }
 
 impl Spans {
-    pub(super) fn new(trace: Trace, job_type: &'static str, model: &str, now: SystemTime) -> Self {
-        Self { trace, job_type, model: model.to_owned(), waits_since: now, attempt: None }
+    pub(super) fn new(
+        trace: Trace,
+        job_type: &'static str,
+        model: &str,
+        notes: SpanNotes,
+        now: SystemTime,
+    ) -> Self {
+        Self { trace, job_type, model: model.to_owned(), notes, waits_since: now, attempt: None }
     }
 
     /// The request goes to a worker.
@@ -114,8 +121,8 @@ impl Spans {
         });
     }
 
-    /// OpenTelemetry's names for generative AI, and ours where it has none. Never a text of a
-    /// prompt or an answer.
+    /// OpenTelemetry's names for generative AI, and ours where it has none. A prompt is in it
+    /// only where the plugin noted it, which asks whether it may.
     fn attributes(&self, attempt: &Attempt, usage: Usage) -> Vec<(&'static str, SpanValue)> {
         let operation = match self.job_type {
             "llm.embedding" => "embeddings",
@@ -134,6 +141,7 @@ impl Spans {
         ];
         let known = counts.into_iter().filter(|(_, count)| *count > 0);
         attributes.extend(known.map(|(name, count)| (name, number(count))));
+        attributes.extend(self.notes.0.iter().cloned());
         attributes
     }
 

@@ -1,5 +1,7 @@
 //! Where traces go and which requests are traced, by OpenTelemetry's own variables.
 
+use std::path::PathBuf;
+
 use http::{HeaderName, HeaderValue, Uri};
 use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, TraceId};
 
@@ -8,12 +10,16 @@ use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, TraceId};
 pub struct TracesConfig {
     /// The collector's address for traces.
     pub endpoint: Uri,
+    /// A file of certificates to trust besides those of this machine.
+    pub certificates: Option<PathBuf>,
     /// Headers of each export, such as a key. Marked as sensitive, so they don't print.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What this server calls itself.
     pub service: String,
     /// Which requests are traced.
     pub sampling: Sampling,
+    /// Whether prompts are told.
+    pub takes_content: bool,
 }
 
 /// Which requests are traced.
@@ -60,6 +66,11 @@ pub(super) fn specs() -> Vec<ArgSpec> {
             "headers for the collector: name=value, comma separated",
         )
         .secret(),
+        text(
+            "otel_exporter_otlp_certificate",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "for an https collector: a PEM file of certificates to trust besides those of this machine",
+        ),
         text("otel_service_name", "OTEL_SERVICE_NAME", "what this server calls itself in traces")
             .default("nfrx"),
         text(
@@ -70,6 +81,17 @@ pub(super) fn specs() -> Vec<ArgSpec> {
         .default("parentbased_always_on"),
         text("otel_traces_sampler_arg", "OTEL_TRACES_SAMPLER_ARG", "the share for traceidratio, from 0 to 1")
             .default("1"),
+        ArgSpec::new(
+            "otel_instrumentation_genai_capture_message_content",
+            ArgType::Bool,
+            "prompts are part of traces; whoever reads those reads them too",
+        )
+        .from(
+            "",
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+            "otel_instrumentation_genai_capture_message_content",
+        )
+        .default("false"),
         ArgSpec::new("otel_sdk_disabled", ArgType::Bool, "no traces, whatever else is set")
             .from("", "OTEL_SDK_DISABLED", "otel_sdk_disabled")
             .default("false"),
@@ -84,9 +106,13 @@ pub(super) fn read(options: &PluginOptions) -> Result<Option<TracesConfig>, Opti
     }
     Ok(Some(TracesConfig {
         endpoint,
+        certificates: Some(options.text("otel_exporter_otlp_certificate").trim())
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from),
         headers: headers(options)?,
         service: options.text("otel_service_name").to_owned(),
         sampling: sampling(options)?,
+        takes_content: options.flag("otel_instrumentation_genai_capture_message_content")?,
     }))
 }
 
@@ -99,10 +125,8 @@ fn endpoint(options: &PluginOptions) -> Result<Option<Uri>, OptionError> {
         (whole, _) => ("otel_exporter_otlp_traces_endpoint", whole.to_owned()),
     };
     let uri = text.parse::<Uri>().ok();
-    let uri = uri.filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
-    uri.map(Some).ok_or_else(|| {
-        options.refuse(id, "an http URL; for https, run a collector beside the server that sends traces on")
-    })
+    let fits = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    uri.filter(fits).map(Some).ok_or_else(|| options.refuse(id, "an http or https URL"))
 }
 
 fn headers(options: &PluginOptions) -> Result<Vec<(HeaderName, HeaderValue)>, OptionError> {
@@ -170,7 +194,7 @@ mod tests {
     fn what_cannot_be_is_refused_with_what_can() {
         let base = ("otel_exporter_otlp_endpoint", "http://c");
         let said = |of: &[(&str, &str)]| read(&options(of)).unwrap_err().to_string();
-        assert!(said(&[("otel_exporter_otlp_endpoint", "https://c")]).contains("run a collector beside"));
+        assert!(said(&[("otel_exporter_otlp_endpoint", "grpc://c")]).contains("http or https"));
         assert!(said(&[base, ("otel_traces_sampler", "sometimes")]).contains("always_on"));
         let ratio = ("otel_traces_sampler", "traceidratio");
         assert!(said(&[base, ratio, ("otel_traces_sampler_arg", "2")]).contains("0 to 1"));

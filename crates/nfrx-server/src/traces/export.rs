@@ -1,6 +1,7 @@
 //! The way of finished spans to a collector: gathered, sent now and then, and dropped where
 //! there are too many or nobody takes them.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use nfrx_runtime::DrainWatch;
+use nfrx_runtime::{DrainWatch, TlsClient};
 use nfrx_spi::metrics::Counter;
-use nfrx_spi::{BuildInfo, Span};
+use nfrx_spi::{BuildInfo, Io, Span};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -96,9 +97,7 @@ impl Exporter {
 
     async fn send(&self, body: Vec<u8>) -> Result<(), ExportError> {
         let TracesConfig { endpoint, headers, .. } = &self.config;
-        let (host, port) = (endpoint.host().unwrap_or_default(), endpoint.port_u16().unwrap_or(80));
-        let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(self.connect().await?)).await?;
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = endpoint.path_and_query().cloned().unwrap_or_else(default_path).into();
@@ -125,6 +124,22 @@ impl Exporter {
             status if status.is_success() => Ok(()),
             status => Err(ExportError::Status(status)),
         }
+    }
+}
+
+impl Exporter {
+    async fn connect(&self) -> std::io::Result<Pin<Box<dyn Io>>> {
+        let TracesConfig { endpoint, certificates, .. } = &self.config;
+        let is_secure = endpoint.scheme_str() == Some("https");
+        let host = endpoint.host().unwrap_or_default();
+        let port = endpoint.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        // Read anew each time: they may be renewed while the server runs.
+        let tls = is_secure.then(|| TlsClient::new(host, certificates.as_deref())).transpose()?;
+        let socket = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+        Ok(match tls {
+            Some(tls) => Box::pin(tls.connect(socket).await?),
+            None => Box::pin(socket),
+        })
     }
 }
 

@@ -2,6 +2,9 @@
 //! one.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,11 +14,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use nfrx_server::{Sampling, ServerConfig, TracesConfig};
+use nfrx_spi::Io;
 use nfrx_testkit::relay::{AgentPlan, Carrier, Relay, config};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::ask::chat;
 
@@ -49,12 +56,25 @@ struct Collector {
 
 impl Collector {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// One that speaks TLS, where there is a way to.
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-        let endpoint = format!("http://{}/v1/traces", listener.local_addr().expect("it is bound"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}/v1/traces", listener.local_addr().expect("it is bound"));
         let (to, spans) = mpsc::channel(1000);
         let mut task = JoinSet::new();
         task.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((socket, _)) = listener.accept().await {
+                let stream: Pin<Box<dyn Io>> = match &tls {
+                    Some(tls) => match tls.accept(socket).await {
+                        Ok(stream) => Box::pin(stream),
+                        Err(_) => continue,
+                    },
+                    None => Box::pin(socket),
+                };
                 let to = to.clone();
                 let take = service_fn(move |request| take(request, to.clone()));
                 // How the connection ends is nothing to us.
@@ -71,6 +91,8 @@ impl Collector {
             headers: vec![("x-key".parse().expect("a name"), "k".parse().expect("a value"))],
             service: "test".to_owned(),
             sampling: Sampling { by_parent: true, share: 0.0 },
+            certificates: None,
+            takes_content: false,
         });
         config
     }
@@ -85,6 +107,25 @@ impl Collector {
         }
         spans
     }
+}
+
+fn tls_file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/tls").join(name)
+}
+
+/// TLS with a certificate for 127.0.0.1.
+fn tls() -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(tls_file("localhost.pem")).expect("a file");
+    let chain = chain.collect::<Result<_, _>>().expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(tls_file("localhost.key")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("they fit");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn take(request: Request<Incoming>, to: mpsc::Sender<Seen>) -> hyper::Result<Response<Full<Bytes>>> {
@@ -279,4 +320,35 @@ async fn what_its_client_does_not_record_nobody_records_and_its_context_passes()
     let spans = collector.request(1).await;
     // Seen to fail: with every request recorded.
     assert_eq!(spans["front door"].numbers["http.response.status_code"], 404);
+}
+
+// Seen to fail: with the collector spoken to in the clear, and without the file of certificates.
+#[tokio::test]
+async fn a_collector_behind_tls_gets_spans_too() {
+    let mut collector = Collector::start_with(Some(tls())).await;
+    let mut config = collector.config();
+    config.traces.as_mut().expect("there are traces").certificates = Some(tls_file("authority.pem"));
+    let relay = Relay::bind(config).await;
+    assert_eq!(relay.ask(traced(&json!({ "model": "nobody" }), true)).await.status().as_u16(), 404);
+    assert_eq!(collector.request(1).await["front door"].trace, TRACE);
+}
+
+// Seen to fail: with prompts told whatever the operator wants, and with none told.
+#[tokio::test]
+async fn a_prompt_is_told_only_where_the_operator_wants_it() {
+    for wanted in [false, true] {
+        let mut collector = Collector::start().await;
+        let mut config = collector.config();
+        config.traces.as_mut().expect("there are traces").takes_content = wanted;
+        let relay = Relay::bind(config).await;
+        let _agent = AgentPlan::new("a", 1).join(&relay.entrance()).await;
+        let members = json!({ "messages": [{ "role": "user", "content": "a secret" }] });
+        assert_eq!(relay.ask(traced(&members, true)).await.status().as_u16(), 200);
+        let spans = collector.request(5).await;
+        let told: Vec<_> = spans.values().filter(|span| format!("{span:?}").contains("a secret")).collect();
+        let expected = r#"[{"parts":[{"content":"a secret","type":"text"}],"role":"user"}]"#;
+        assert_eq!(told.len(), usize::from(wanted), "{told:?}");
+        let prompt = spans["tunnel"].texts.get("gen_ai.input.messages").map(String::as_str);
+        assert_eq!(prompt, wanted.then_some(expected));
+    }
 }

@@ -56,7 +56,7 @@ impl Relay {
     async fn agent(&self, id: &str) {
         let url = ServerUrl::parse(&format!("ws://{}/api/echo/connect", self.addr)).expect("an address");
         let link = LinkConfig {
-            connect: Arc::new(TcpConnect::new(&url, None).expect("no TLS")),
+            connect: Arc::new(TcpConnect::new(&url).expect("no TLS")),
             url,
             key: Some(Secret::new("client-key-for-tests")),
             identity: Identity { worker_id: id.to_owned(), ..Identity::default() },

@@ -1,4 +1,5 @@
-//! TLS towards the server: rustls, the system's certificates, and those of a file.
+//! TLS towards somebody else: rustls, the certificates that this machine trusts (or those
+//! that `SSL_CERT_FILE` names), and those of a file.
 
 use std::io;
 use std::path::Path;
@@ -9,23 +10,23 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::dial::Connection;
-
-/// Makes TLS connections to one server.
-pub(crate) struct Client {
+/// Makes TLS connections to one host.
+pub struct TlsClient {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl Client {
-    /// Reads the certificates to trust.
-    pub(crate) fn new(host: &str, extra_ca: Option<&Path>) -> io::Result<Self> {
+impl TlsClient {
+    /// Reads the certificates to trust, once; `extra_ca` is a PEM file of more. `host` is a
+    /// name or an address, IPv6 also in brackets; the other side has to have a certificate
+    /// for it.
+    pub fn new(host: &str, extra_ca: Option<&Path>) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(file) = extra_ca {
-            let certificates = CertificateDer::pem_file_iter(file).map_err(io::Error::other)?;
-            for certificate in certificates {
+            for certificate in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
                 roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
             }
         }
@@ -40,12 +41,16 @@ impl Client {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host).map_err(io::Error::other)?;
+        let name = host.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(name).map_err(io::Error::other)?;
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
     }
 
-    pub(crate) async fn connect(&self, socket: TcpStream) -> io::Result<Connection> {
-        Ok(Box::pin(self.connector.connect(self.name.clone(), socket).await?))
+    /// Shakes hands over `socket`.
+    pub async fn connect(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), socket).await
     }
 }
+
+#[cfg(test)]
+mod tests;
