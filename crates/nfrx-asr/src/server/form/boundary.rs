@@ -85,6 +85,7 @@ mod tests {
             "multipart/form-data; boundary=a; boundary*=utf-8''b",
             "multipart/form-data; boundary=\"a\"b",
             "multipart/form-data; boundary=\"a",
+            "multipart/form-data; boundary=\"\\a\"",
             "multipart/form-data; boundary=a{b",
             "multipart/form-data-x; boundary=a",
             "multipart/form-data, boundary=a",

@@ -124,7 +124,16 @@ impl<'a> Parameters<'a> {
         let (name, rest) = rest.split_at(equals);
         let rest = rest.strip_prefix(b"=").ok_or(MALFORMED)?;
         let (value, rest) = match rest.strip_prefix(b"\"") {
-            Some(quoted) => unquote(quoted)?,
+            Some(quoted) => {
+                let (value, rest) = unquote(quoted)?;
+                let escapes = quoted[..quoted.len() - rest.len()].contains(&b'\\');
+                // Readers disagree on what an escape is: `mo\del` is a model to some. Nobody
+                // needs one but in the name of a file, of which nothing is read here.
+                if escapes && !name.to_ascii_lowercase().starts_with(b"filename") {
+                    return Err(FormError::Malformed("a parameter has escapes"));
+                }
+                (value, rest)
+            }
             None => {
                 let end = rest.iter().position(|byte| b"; \t\"".contains(byte)).unwrap_or(rest.len());
                 (rest[..end].to_vec(), &rest[end..])
@@ -154,7 +163,7 @@ fn unquote(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), FormError> {
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'"' => return Ok((text, &quoted[at + 1..])),
-            // An escape; where it isn't one (a path of Windows), the name is not ours.
+            // Only a file's name may have one, which may be a path of Windows.
             b'\\' => text.extend(bytes.next().map(|(_, byte)| *byte)),
             _ => text.push(*byte),
         }
@@ -231,6 +240,8 @@ mod tests {
             "Content-Disposition: form-data name=\"a\"\r\n",
             "Content-Disposition: form-data; name=\"a\" name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\u{0}\"\r\n",
+            "Content-Disposition: form-data; name=\"mo\\del\"\r\n",
+            "Content-Disposition: form-data; name=\"a\\\"; name=model; x=\\\"\"\r\n",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition : form-data; name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\"\r\n ;x=\":\"; name=\"model\"\r\n",
             "no colon\r\n",
