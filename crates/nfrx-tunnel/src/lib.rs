@@ -26,6 +26,10 @@ mod tls;
 mod v1;
 mod ws_io;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use v1::fuzzing;
+
 /// The WebSocket subprotocol, which names the carrier.
 pub const SUBPROTOCOL: &str = "nfrx.h2";
 

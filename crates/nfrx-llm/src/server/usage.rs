@@ -19,6 +19,17 @@ pub(crate) struct UsageObserver {
     events: Option<EventCount>,
 }
 
+#[cfg(feature = "fuzzing")]
+impl UsageObserver {
+    /// The bytes held until the next piece.
+    pub(super) fn held(&self) -> usize {
+        match &self.scan.state {
+            State::Object(object) => object.bytes.len(),
+            State::Key { .. } | State::Colon { .. } => 0,
+        }
+    }
+}
+
 impl Observer for UsageObserver {
     fn head(&mut self, head: &response::Parts) {
         let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
