@@ -54,7 +54,7 @@ impl PartHead {
         if !value[..kind].eq_ignore_ascii_case(b"form-data") {
             return Err(FormError::Malformed("a part is no form data"));
         }
-        let (mut name, mut is_file) = (None, false);
+        let (mut name, mut is_file, mut is_file_to_some) = (None, false, false);
         for parameter in Parameters::new(&value[kind..]) {
             match parameter? {
                 (key, value) if key == "name" => {
@@ -66,7 +66,10 @@ impl PartHead {
                 (key, _) if key.starts_with("name*") => {
                     return Err(FormError::Malformed("a part has an encoded name"));
                 }
-                (key, _) => is_file |= key == "filename" || key.starts_with("filename*"),
+                (key, _) => {
+                    is_file |= key == "filename";
+                    is_file_to_some |= key.starts_with("filename*");
+                }
             }
         }
         let name = name.ok_or(FormError::Malformed("a part has no name"))?;
@@ -76,7 +79,11 @@ impl PartHead {
             name if name.eq_ignore_ascii_case(b"model") => Some(Field::ModelByCase),
             _ => None,
         };
-        Ok(Self { field: field.filter(|_| !is_file), is_file })
+        // RFC 7578 §4.2 forbids this one too, and who passes over it reads a field.
+        if is_file_to_some && !is_file && field.is_some() {
+            return Err(FormError::Malformed("a field has an encoded file name"));
+        }
+        Ok(Self { field: field.filter(|_| !is_file), is_file: is_file || is_file_to_some })
     }
 }
 
@@ -212,6 +219,7 @@ mod tests {
         check("form-data; name=\"datei\"; filename=\"für.wav\"", FILE);
         // A file is no field, whatever its name.
         check("form-data; name=\"model\"; filename=\"m\"", FILE);
+        check("form-data; name=\"model\"; filename=\"m\"; filename*=utf-8''m", FILE);
     }
 
     #[test]
@@ -232,6 +240,7 @@ mod tests {
             "Content-Disposition: form-data; name=\"a\"; name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\"; name*=utf-8''model\r\n",
             "Content-Disposition: form-data; name=\"a\"; name*0=model\r\n",
+            "Content-Disposition: form-data; name=\"model\"; filename*=utf-8''a\r\n",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition: form-data; name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\"\nContent-Disposition: form-data; name=\"model\"\r\n",
             "Content-Disposition: form-data;\r\n name=\"model\"\r\n",
