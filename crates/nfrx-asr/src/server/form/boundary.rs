@@ -23,6 +23,7 @@ impl Boundary {
         let mut found = None;
         for parameter in Parameters::new(rest) {
             let (name, value) = parameter.ok()?;
+            let name = name.to_ascii_lowercase();
             if name == "boundary" && found.replace(value).is_some() || name.starts_with("boundary*") {
                 return None;
             }
