@@ -15,9 +15,9 @@ pub(crate) fn run(data: &[u8]) {
     let kind = fuzzing::kind(text);
     if let Some(read) = fuzzing::read(text) {
         assert!(serde_json::from_str::<IgnoredAny>(text).is_ok(), "what is no JSON was read");
-        assert_eq!(kind.as_ref(), Some(&read.kind), "a message has two types");
         // An array is read as the members in their order, and passes for a message.
         if let Some(message @ Json::Members(_)) = Json::read(data) {
+            assert_eq!(kind.as_ref(), Some(&read.kind), "a message has two types");
             same(&read, &message);
         }
         chunk(&read);
