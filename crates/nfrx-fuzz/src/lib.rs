@@ -5,11 +5,15 @@
 //! crate play what is kept of them in `corpus`, with a folder for each target. Not here:
 //! connections, time and tasks, which `nfrx-soak` breaks.
 
+mod events;
 mod form;
 mod json;
 mod llm_answer;
 mod llm_request;
+mod paths;
 mod pieces;
+mod registration;
+mod stdio;
 mod v1;
 
 /// A kind of input, and what must hold for it.
@@ -23,9 +27,13 @@ pub struct Target {
 
 /// All of them, by name.
 pub const TARGETS: &[Target] = &[
+    Target { name: "events", run: events::run },
     Target { name: "form", run: form::run },
     Target { name: "llm-answer", run: llm_answer::run },
     Target { name: "llm-request", run: llm_request::run },
+    Target { name: "paths", run: paths::run },
+    Target { name: "registration", run: registration::run },
+    Target { name: "stdio", run: stdio::run },
     Target { name: "v1", run: v1::run },
 ];
 

@@ -2,7 +2,7 @@
 //! again what they were once they were written anew, and its heads are bounded.
 
 use http::{HeaderMap, HeaderName};
-use nfrx_tunnel::fuzzing::{self, Read};
+use nfrx_tunnel::fuzzing::v1::{self as fuzzing, Read};
 use serde::de::IgnoredAny;
 
 use crate::json::Json;

@@ -28,7 +28,7 @@ mod ws_io;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
-pub use v1::fuzzing;
+pub mod fuzzing;
 
 /// The WebSocket subprotocol, which names the carrier.
 pub const SUBPROTOCOL: &str = "nfrx.h2";

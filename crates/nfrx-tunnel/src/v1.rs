@@ -10,7 +10,7 @@
 pub(crate) mod agent;
 mod frame;
 #[cfg(feature = "fuzzing")]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 pub(crate) mod relay;
 pub(crate) mod socket;
 

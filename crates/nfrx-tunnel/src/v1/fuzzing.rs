@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, Request, Response};
-use nfrx_spi::Body;
+use nfrx_spi::{Body, Registration};
 
 use super::frame::{self, Frame, Kind, Outgoing, RequestFrame};
 
@@ -67,4 +67,9 @@ pub fn write_head(request_id: &str, status: u16, headers: &HeaderMap) -> String 
 /// A chunk as an agent writes it.
 pub fn write_chunk(request_id: &str, bytes: &[u8]) -> String {
     frame::chunk(request_id, bytes)
+}
+
+/// A registration as it is read of the first message; `None` when that is none.
+pub fn register(text: &str) -> Option<Registration> {
+    (kind(text)? == "register").then(|| serde_json::from_str(text).ok()).flatten()
 }
