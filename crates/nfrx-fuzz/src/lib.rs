@@ -5,6 +5,7 @@
 //! crate play what is kept of them in `corpus`, with a folder for each target. Not here:
 //! connections, time and tasks, which `nfrx-soak` breaks.
 
+mod config;
 mod events;
 mod form;
 mod json;
@@ -27,6 +28,7 @@ pub struct Target {
 
 /// All of them, by name.
 pub const TARGETS: &[Target] = &[
+    Target { name: "config", run: config::run },
     Target { name: "events", run: events::run },
     Target { name: "form", run: form::run },
     Target { name: "llm-answer", run: llm_answer::run },

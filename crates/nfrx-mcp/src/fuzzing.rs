@@ -73,3 +73,8 @@ pub fn is_public_id(id: &str) -> bool {
 pub fn segment(id: &str) -> String {
     offer::segment(id)
 }
+
+/// Reads a file of servers: how many are served, or why none is.
+pub fn servers(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
+    crate::agent::count_servers(text, env)
+}
