@@ -70,7 +70,7 @@ fn judge(text: &[u8], message: &Read) {
         (None, _) => Kind::Response,
     };
     assert_eq!(*kind, expected);
-    replaced(&tree, with_id_7, with_token_7);
+    replaced(text, &tree, message);
     let mut keys: Vec<_> = tree.members().iter().map(|(key, _)| key).collect();
     keys.sort_unstable();
     // A glance takes keys as they are written, and `method` for a request's sign.
@@ -82,23 +82,29 @@ fn judge(text: &[u8], message: &Read) {
 }
 
 /// Nothing changes but what is replaced, and that is there once.
-fn replaced(tree: &Json, with_id: &[u8], with_token: &[u8]) {
+fn replaced(text: &[u8], tree: &Json, Read { with_id_7, with_token_7, .. }: &Read) {
     let without_id = |tree: &Json| {
         let others = tree.members().iter().filter(|(key, _)| key != "id").cloned();
         others.collect::<Vec<_>>()
     };
-    let changed = Json::read(with_id).expect("our own");
+    let changed = Json::read(with_id_7).expect("our own");
     assert_eq!(without_id(&changed), without_id(tree));
     let ids: Vec<_> = changed.members().iter().filter(|(key, _)| key == "id").collect();
     assert!(matches!(ids[..], [(_, Json::Count(7))]), "{ids:?}");
     let meta = |tree: &Json| tree.last("params").and_then(|params| params.last("_meta")).cloned();
-    let changed = Json::read(with_token).expect("our own");
+    let changed = Json::read(with_token_7).expect("our own");
     match meta(tree).is_some_and(|meta| meta.last("progressToken").is_some()) {
         true => {
             assert_eq!(meta(&changed).expect("as before").last("progressToken"), Some(&Json::Count(7)));
         }
-        false => assert_eq!(changed, *tree),
+        // On the way a doubled member may have become single.
+        false => assert_eq!(by_last(with_token_7), by_last(text)),
     }
+}
+
+/// The message to a reader for whom the last of doubled members counts.
+fn by_last(text: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(text).ok()
 }
 
 /// Gives one piece after the other, the last one first in the list.
