@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::install::Consent;
 use crate::shell::{Workspace, run as sh};
-use crate::{deny, soak, test, tidy};
+use crate::{deny, fuzz, soak, test, tidy};
 
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
@@ -29,10 +29,11 @@ const STEPS: &[Step] = &[
     ("deny", |workspace| deny::check(workspace, Consent::new(false))),
     ("test", |workspace| test::run(workspace, Consent::new(false))),
     ("soak", soak::short),
+    ("fuzz", fuzz::short),
 ];
 
 /// What is run before a release.
-const LONG_STEPS: &[Step] = &[("long soak", soak::long)];
+const LONG_STEPS: &[Step] = &[("long soak", soak::long), ("long fuzz", fuzz::long)];
 
 /// Runs the steps in order, the long ones if `full`, stops at the first that fails, and closes
 /// with what each took.

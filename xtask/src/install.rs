@@ -29,6 +29,9 @@ const NGINX_NEEDS: &[Need] = &[Need { package: "nginx-light", probe: &["nginx", 
 /// What the tests of the dashboard need.
 const BROWSER_NEEDS: &[Need] = &[Need { package: "chromium", probe: &["chromium", "--version"] }];
 
+/// What compiles libFuzzer. Rust's linker came without C++ where only C was wanted.
+const CPP_NEEDS: &[Need] = &[Need { package: "g++", probe: &["c++", "--version"] }];
+
 /// What a person allowed us to do to their machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Consent {
@@ -81,6 +84,11 @@ pub(crate) fn python(
 /// nginx's command, as [`browser`] gives a browser's.
 pub(crate) fn nginx(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
     command(workspace, consent, NGINX_NEEDS, "nginx", left_out)
+}
+
+/// The command of a compiler for C++, as [`browser`] gives a browser's.
+pub(crate) fn cpp(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
+    command(workspace, consent, CPP_NEEDS, "c++", left_out)
 }
 
 /// A browser's command, or `None` when it cannot be had here; the reason is printed and closes with what

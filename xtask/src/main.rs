@@ -10,6 +10,7 @@
 mod bench;
 mod ci;
 mod deny;
+mod fuzz;
 mod install;
 mod options;
 mod shell;
@@ -26,6 +27,9 @@ use crate::install::Consent;
 use crate::shell::Workspace;
 
 fn main() -> ExitCode {
+    if let Some(compiled) = fuzz::compiler::run() {
+        return compiled;
+    }
     match run(&cli().get_matches()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,6 +47,12 @@ fn run(args: &ArgMatches) -> Result<()> {
             bench::run(&workspace, Consent::new(false), &args)
         }
         Some(("ci", args)) => ci::run(&workspace, args.get_flag("full")),
+        Some(("fuzz", args)) => {
+            let text = |name| args.get_one::<String>(name).cloned();
+            let seconds = args.get_one("seconds").copied().unwrap_or(30);
+            let plan = fuzz::Plan { target: text("target"), seconds, input: text("input") };
+            fuzz::run(&workspace, Consent::new(args.get_flag("install")), &plan)
+        }
         Some(("options", _)) => options::run(&workspace),
         Some(("soak", args)) => {
             let args: Vec<_> = args.get_many("args").into_iter().flatten().cloned().collect();
@@ -77,8 +87,30 @@ fn cli() -> Command {
                 Arg::new("full")
                     .long("full")
                     .action(ArgAction::SetTrue)
-                    .help("Also what takes long: ten minutes of soak under each of three seeds"),
+                    .help("Also what takes long: ten minutes of soak under each of three seeds, and ten of each fuzz target"),
             ),
+        )
+        .subcommand(
+            Command::new("fuzz")
+                .about("Invents inputs for what reads bytes from outside, and checks what must hold")
+                .arg(
+                    Arg::new("target").help("One target, a folder of crates/nfrx-fuzz/corpus [default: all]"),
+                )
+                .arg(
+                    Arg::new("seconds")
+                        .long("seconds")
+                        .value_name("NUMBER")
+                        .value_parser(clap::value_parser!(u64).range(1..))
+                        .help("How long each target runs [default: 30]"),
+                )
+                .arg(
+                    Arg::new("input")
+                        .long("input")
+                        .value_name("FILE")
+                        .requires("target")
+                        .help("Runs this input alone"),
+                )
+                .arg(install.clone()),
         )
         .subcommand(Command::new("options").about("Writes docs/options.md from the options in the code"))
         .subcommand(

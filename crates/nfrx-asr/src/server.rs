@@ -1,6 +1,8 @@
 //! The server half: OpenAI's transcriptions, and the pool of workers behind them.
 
 mod form;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod intake;
 mod options;
 mod spool;

@@ -5,3 +5,6 @@ pub mod agent;
 mod server;
 
 pub use server::LlmFactory;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use server::fuzzing;

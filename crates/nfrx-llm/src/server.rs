@@ -1,6 +1,8 @@
 //! The server half: the OpenAI-compatible routes, and the pool of workers behind them.
 
 mod embeddings;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gen_ai;
 mod generate;
 mod headers;

@@ -32,6 +32,8 @@ pub use client_config::{CLIENTS, ClientFileError, McpClient};
 pub use doctor::{Finding, diagnose, public_addresses};
 pub use endpoint::{Endpoint, EndpointError};
 pub use options::{McpConfig, mcp_agent_specs};
+#[cfg(feature = "fuzzing")]
+pub(crate) use servers::count as count_servers;
 pub use servers::{ServersError, ServersFile};
 
 use crate::digest::TokenDigest;

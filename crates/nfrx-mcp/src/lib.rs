@@ -11,6 +11,9 @@ mod about;
 pub mod agent;
 mod digest;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod offer;
 mod recent;

@@ -10,6 +10,9 @@ mod config;
 mod door;
 mod error;
 mod front;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod host;
 mod key_list;

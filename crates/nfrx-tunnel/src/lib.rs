@@ -25,6 +25,10 @@ mod relay;
 mod v1;
 mod ws_io;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 /// The WebSocket subprotocol, which names the carrier.
 pub const SUBPROTOCOL: &str = "nfrx.h2";
 

@@ -9,6 +9,8 @@
 
 pub(crate) mod agent;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod relay;
 pub(crate) mod socket;
 

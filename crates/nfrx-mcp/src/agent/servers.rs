@@ -103,5 +103,11 @@ fn parse(
     Ok((by_id.into_values().collect(), unknown))
 }
 
+/// How many servers the file of this text has, for the fuzzer.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn count(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
+    parse(text, None, env).map(|(entries, _)| entries.len())
+}
+
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,9 @@
 mod answer;
 mod child;
 mod flow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod launch;
 mod lines;
 mod message;

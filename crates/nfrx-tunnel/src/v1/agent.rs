@@ -27,6 +27,9 @@ use crate::control::ByeCode;
 use crate::limits::STREAMS_MAX;
 use exchange::{Answer, exchange, refuse};
 
+#[cfg(feature = "fuzzing")]
+pub(super) use exchange::request;
+
 /// How often v1 agents show that they live (worker protocol §3.2).
 const HEARTBEAT: Duration = Duration::from_secs(5);
 

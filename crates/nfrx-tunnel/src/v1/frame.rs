@@ -172,19 +172,23 @@ pub(super) fn to_map(headers: &HeaderMap) -> BTreeMap<String, String> {
     map
 }
 
-/// What of a map are headers; anything else is left out. `None` when they are more than a
-/// head may hold: the same bound as on `nfrx.h2`, and the map of headers has one of its own
-/// beyond which it panics.
+/// What of a map are headers; anything else is left out, and of names that differ only in
+/// case there is one. `None` when they are more than a head may hold: the same bound as on
+/// `nfrx.h2`, and the map of headers has one of its own beyond which it panics.
 pub(super) fn from_map(map: Option<BTreeMap<String, String>>) -> Option<HeaderMap> {
     let map = map.unwrap_or_default();
     let bytes: usize = map.iter().map(|(name, value)| name.len() + value.len() + LINE_BYTES).sum();
     if bytes > limits::HEAD_BYTES_MAX as usize {
         return None;
     }
-    let header = |(name, value): (String, String)| {
-        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
-    };
-    Some(map.into_iter().filter_map(header).collect())
+    let mut headers = HeaderMap::with_capacity(map.len());
+    for (name, value) in map {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            // Not another value: of two lengths only one would be looked at.
+            headers.insert(name, value);
+        }
+    }
+    Some(headers)
 }
 
 /// A name as peers of v1 write it: `Content-Type`.
@@ -236,6 +240,15 @@ mod tests {
         let map = map.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let headers = from_map(Some(map)).expect("few");
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["ok"]);
+    }
+
+    // Seen to fail: when each spelling adds a value.
+    #[test]
+    fn a_header_in_two_spellings_has_one_value() {
+        let map = [("Content-Length", "1"), ("content-length", "2")];
+        let map = map.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let headers = from_map(Some(map)).expect("few");
+        assert_eq!(headers.get_all(header::CONTENT_LENGTH).iter().count(), 1);
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::relay::{INBOX, KeyWatch, Orders, Parts, Pulse, close_name, refuse_res
 use call::{Call, Gone, Handle};
 use open::OpenRequests;
 
+#[cfg(feature = "fuzzing")]
+pub(super) use open::head;
+
 /// Unread answers and updates that came too fast are looked at this often.
 const TICK: Duration = Duration::from_secs(1);
 

@@ -23,6 +23,7 @@ impl Boundary {
         let mut found = None;
         for parameter in Parameters::new(rest) {
             let (name, value) = parameter.ok()?;
+            let name = name.to_ascii_lowercase();
             if name == "boundary" && found.replace(value).is_some() || name.starts_with("boundary*") {
                 return None;
             }
@@ -85,6 +86,7 @@ mod tests {
             "multipart/form-data; boundary=a; boundary*=utf-8''b",
             "multipart/form-data; boundary=\"a\"b",
             "multipart/form-data; boundary=\"a",
+            "multipart/form-data; boundary=\"\\a\"",
             "multipart/form-data; boundary=a{b",
             "multipart/form-data-x; boundary=a",
             "multipart/form-data, boundary=a",

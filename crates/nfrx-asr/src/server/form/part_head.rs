@@ -54,28 +54,31 @@ impl PartHead {
         if !value[..kind].eq_ignore_ascii_case(b"form-data") {
             return Err(FormError::Malformed("a part is no form data"));
         }
-        let (mut name, mut is_file) = (None, false);
-        for parameter in Parameters::new(&value[kind..]) {
-            match parameter? {
-                (key, value) if key == "name" => {
-                    if name.replace(value).is_some() {
-                        return Err(FormError::Malformed("a part has two names"));
-                    }
-                }
-                // RFC 7578 §4.2 forbids it, and only some readers decode it.
-                (key, _) if key.starts_with("name*") => {
-                    return Err(FormError::Malformed("a part has an encoded name"));
-                }
-                (key, _) => is_file |= key == "filename" || key.starts_with("filename*"),
-            }
-        }
-        let name = name.ok_or(FormError::Malformed("a part has no name"))?;
+        let mut parameters = Parameters::new(&value[kind..]);
+        // Readers that look for `name` anywhere would find one inside a file's name.
+        let first = parameters.next().transpose()?.filter(|(key, _)| key == "name");
+        let (_, name) = first.ok_or(FormError::Malformed("a part does not begin with its name"))?;
         let field = match &*name {
             b"model" => Some(Field::Model),
             b"stream" => Some(Field::Stream),
             name if name.eq_ignore_ascii_case(b"model") => Some(Field::ModelByCase),
             _ => None,
         };
+        let mut is_file = false;
+        for parameter in parameters {
+            let (key, _) = parameter?;
+            match &*key.to_ascii_lowercase() {
+                "name" => return Err(FormError::Malformed("a part has two names")),
+                // RFC 7578 §4.2 forbids it, and only some readers decode it.
+                name if name.starts_with("name*") => {
+                    return Err(FormError::Malformed("a part has an encoded name"));
+                }
+                _ if key == "filename" => is_file = true,
+                // `filename*`, or a case of `filename`: a file to some readers, a field to others.
+                _ if field.is_some() => return Err(FormError::Malformed("a field has odd parameters")),
+                other => is_file |= other.starts_with("filename"),
+            }
+        }
         Ok(Self { field: field.filter(|_| !is_file), is_file })
     }
 }
@@ -99,7 +102,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// The parameters of a header, `; name=value` each; names in lower case, quotes taken off.
+/// The parameters of a header, `; name=value` each; names as they are written, quotes taken off.
 pub(super) struct Parameters<'a> {
     rest: &'a [u8],
     failed: bool,
@@ -124,14 +127,23 @@ impl<'a> Parameters<'a> {
         let (name, rest) = rest.split_at(equals);
         let rest = rest.strip_prefix(b"=").ok_or(MALFORMED)?;
         let (value, rest) = match rest.strip_prefix(b"\"") {
-            Some(quoted) => unquote(quoted)?,
+            Some(quoted) => {
+                let (value, rest) = unquote(quoted)?;
+                let escapes = quoted[..quoted.len() - rest.len()].contains(&b'\\');
+                // Readers disagree on what an escape is: `mo\del` is a model to some. Nobody
+                // needs one but in the name of a file, of which nothing is read here.
+                if escapes && !name.to_ascii_lowercase().starts_with(b"filename") {
+                    return Err(FormError::Malformed("a parameter has escapes"));
+                }
+                (value, rest)
+            }
             None => {
                 let end = rest.iter().position(|byte| b"; \t\"".contains(byte)).unwrap_or(rest.len());
                 (rest[..end].to_vec(), &rest[end..])
             }
         };
         self.rest = rest;
-        Ok(Some((String::from_utf8_lossy(name).to_ascii_lowercase(), value)))
+        Ok(Some((String::from_utf8_lossy(name).into_owned(), value)))
     }
 }
 
@@ -154,7 +166,7 @@ fn unquote(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), FormError> {
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'"' => return Ok((text, &quoted[at + 1..])),
-            // An escape; where it isn't one (a path of Windows), the name is not ours.
+            // Only a file's name may have one, which may be a path of Windows.
             b'\\' => text.extend(bytes.next().map(|(_, byte)| *byte)),
             _ => text.push(*byte),
         }
@@ -192,7 +204,8 @@ mod tests {
     fn fields_and_files_are_told_apart_as_clients_write_them() {
         check("form-data; name=\"model\"", MODEL);
         check("form-data; name=model", MODEL);
-        check("Form-Data;NAME=\"model\" ; x=y;", MODEL);
+        check("Form-Data;name=\"model\" ;", MODEL);
+        check("form-data; name=\"prompt\"; x=y", OTHER);
         check("form-data; name=\"stream\"", PartHead { field: Some(Field::Stream), is_file: false });
         check("form-data; name=\"Model\"", PartHead { field: Some(Field::ModelByCase), is_file: false });
         check("form-data; name=\"prompt\"", OTHER);
@@ -223,6 +236,12 @@ mod tests {
             "Content-Disposition: form-data; name=\"a\"; name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\"; name*=utf-8''model\r\n",
             "Content-Disposition: form-data; name=\"a\"; name*0=model\r\n",
+            "Content-Disposition: form-data; name=\"model\"; filename*=utf-8''a\r\n",
+            "Content-Disposition: form-data; name=\"model\"; FILENAME=a\r\n",
+            "Content-Disposition: form-data; name=\"model\"; x=\"; filename=a\"\r\n",
+            "Content-Disposition: form-data; NAME=\"model\"\r\n",
+            "Content-Disposition: form-data; name=\"a\"; Name=\"model\"\r\n",
+            "Content-Disposition: form-data; filename=\"; name=model\"; name=\"a\"\r\n",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition: form-data; name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\"\nContent-Disposition: form-data; name=\"model\"\r\n",
             "Content-Disposition: form-data;\r\n name=\"model\"\r\n",
@@ -231,6 +250,8 @@ mod tests {
             "Content-Disposition: form-data name=\"a\"\r\n",
             "Content-Disposition: form-data; name=\"a\" name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\u{0}\"\r\n",
+            "Content-Disposition: form-data; name=\"mo\\del\"\r\n",
+            "Content-Disposition: form-data; name=\"a\\\"; name=model; x=\\\"\"\r\n",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition : form-data; name=\"model\"\r\n",
             "Content-Disposition: form-data; name=\"a\"\r\n ;x=\":\"; name=\"model\"\r\n",
             "no colon\r\n",

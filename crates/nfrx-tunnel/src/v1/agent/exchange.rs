@@ -24,7 +24,7 @@ pub(super) struct Answer {
 }
 
 /// The request in a message; `None` when it is none that HTTP knows, or its head is too large.
-pub(super) fn request(frame: RequestFrame<'_>) -> Option<Request<Body>> {
+pub(in crate::v1) fn request(frame: RequestFrame<'_>) -> Option<Request<Body>> {
     let body = frame::bytes(&frame.body)?;
     let mut headers = frame::from_map(frame.headers)?;
     headers::strip_connection_headers(&mut headers);

@@ -227,7 +227,7 @@ impl Drop for OpenRequests {
 }
 
 /// A head of an answer; `None` when its status is none of an answer, or it is too large.
-fn head(status: u16, map: Option<BTreeMap<String, String>>) -> Option<Response<()>> {
+pub(in crate::v1) fn head(status: u16, map: Option<BTreeMap<String, String>>) -> Option<Response<()>> {
     let status = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() >= 200)?;
     let mut headers: HeaderMap = frame::from_map(map)?;
     headers::strip_connection_headers(&mut headers);
