@@ -44,6 +44,25 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
+    /// All of them, as they are served from the start.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::HeadTime,
+        Self::WriteStall,
+        Self::HeadBytes,
+        Self::UriBytes,
+        Self::BodyBytes,
+        Self::BodySilence,
+        Self::Login,
+        Self::LoginRate,
+        Self::Origin,
+        Self::KeyTunnels,
+        Self::Draining,
+        Self::Watchers,
+        Self::Sessions,
+    ];
+
     fn label(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -95,6 +114,8 @@ impl Telemetry {
             sessions: gauge("nfrx_server_sessions", "sessions of browsers"),
         };
         // Served from the start: an alert on growth needs the zero that it grows from.
+        Bound::ALL.iter().for_each(|bound| drop(telemetry.refused.with([bound.label()])));
+        telemetry.accepted.with([]);
         telemetry.panics.with([]);
         telemetry.spans_dropped.with([]);
         telemetry.watchers.with([]);

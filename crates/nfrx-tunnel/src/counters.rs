@@ -5,7 +5,22 @@ use std::sync::Arc;
 use nfrx_spi::Collector;
 use nfrx_spi::metrics::{Counter, Family, Gauge, Instrument, MetricFamily, Sample};
 
-/// Reasons are a handful; more than this is a mistake of ours.
+/// Why tunnels end: served from the start, since an alert on growth needs the zero that it
+/// grows from.
+const REASONS: [&str; 10] = [
+    "replaced",
+    "expired",
+    "server_stopping",
+    "disconnected",
+    "protocol_error",
+    "agent_left",
+    "unauthorized",
+    "broken",
+    "refused",
+    "unregistered",
+];
+
+/// More reasons than these are a mistake of ours.
 const REASONS_MAX: usize = 16;
 
 /// Counts for all tunnels that share them; a [`Collector`].
@@ -29,6 +44,14 @@ pub struct TunnelCounters {
 
 impl Default for TunnelCounters {
     fn default() -> Self {
+        let closed = Family::new(
+            "nfrx_tunnel_closed_total",
+            "Tunnels that ended, by reason",
+            ["reason"],
+            REASONS_MAX,
+            Counter::default,
+        );
+        REASONS.iter().for_each(|reason| drop(closed.with([reason])));
         Self {
             open: Gauge::default(),
             streams_open: Gauge::default(),
@@ -37,13 +60,7 @@ impl Default for TunnelCounters {
             resets: Counter::default(),
             readers_stalled: Counter::default(),
             over_budget: Counter::default(),
-            closed: Family::new(
-                "nfrx_tunnel_closed_total",
-                "Tunnels that ended, by reason",
-                ["reason"],
-                REASONS_MAX,
-                Counter::default,
-            ),
+            closed,
         }
     }
 }

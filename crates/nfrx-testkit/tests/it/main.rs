@@ -18,6 +18,7 @@ mod sockets;
 mod takeover;
 mod traces;
 mod upload;
+mod zeros;
 
 /// What must be the same whatever carries the tunnel: the files in `both` are compiled once
 /// for each carrier, and ask the module around them for their agents.
