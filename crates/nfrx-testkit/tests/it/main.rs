@@ -8,6 +8,7 @@
 mod actions;
 mod ask;
 mod contract;
+mod floods;
 mod form;
 mod grafana;
 mod keys;
