@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// What a client says before its first frame.
+const PREFACE_BYTES: usize = 24;
 /// What the head of a frame has.
 const HEAD_BYTES: usize = 9;
 /// What a frame costs, in bytes that are written to the peer. The answers to a PING (17) and
@@ -69,6 +71,11 @@ impl FrameMeter {
         }
     }
 
+    /// Begins where a client's preface begins.
+    pub fn with_preface(budget: FrameBudget) -> Self {
+        Self { payload_left: PREFACE_BYTES, ..Self::new(budget) }
+    }
+
     /// Looks at what came, in pieces of any size.
     pub fn received(&mut self, mut bytes: &[u8]) -> Result<(), Flooded> {
         while !bytes.is_empty() {
@@ -112,7 +119,8 @@ impl FrameMeter {
         if carries { Ok(()) } else { self.charge() }
     }
 
-    fn charge(&mut self) -> Result<(), Flooded> {
+    /// Charges a frame or message of another protocol, such as WebSocket's.
+    pub fn charge(&mut self) -> Result<(), Flooded> {
         if self.credit < COST {
             // Only now is it worth a look at the clock.
             let now = Instant::now();
@@ -123,6 +131,11 @@ impl FrameMeter {
         }
         self.credit = self.credit.checked_sub(COST).ok_or(Flooded)?;
         Ok(())
+    }
+
+    /// What was charged last carried something after all.
+    pub fn refund(&mut self) {
+        self.earn(COST);
     }
 
     fn earn(&mut self, credit: u64) {

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use nfrx_spi::Collector;
 use nfrx_spi::metrics::{Counter, Family, Gauge, Instrument, MetricFamily, Sample};
 
+/// Tunnels that a peer floods with frames or messages, and those whose message is too large.
+pub(crate) const FLOOD: &str = "flood";
+pub(crate) const MESSAGE_BYTES: &str = "message_bytes";
+
 /// Why tunnels end: served from the start, since an alert on growth needs the zero that it
 /// grows from.
-const REASONS: [&str; 10] = [
+const REASONS: [&str; 12] = [
     "replaced",
     "expired",
     "server_stopping",
@@ -18,6 +22,8 @@ const REASONS: [&str; 10] = [
     "broken",
     "refused",
     "unregistered",
+    FLOOD,
+    MESSAGE_BYTES,
 ];
 
 /// More reasons than these are a mistake of ours.
@@ -67,7 +73,7 @@ impl Default for TunnelCounters {
 
 impl TunnelCounters {
     /// Tunnels that ended for this reason: a [`nfrx_spi::CloseReason`] in lower case, or
-    /// `broken`, `refused`, `unregistered`.
+    /// `broken`, `refused`, `unregistered`, `flood`, `message_bytes`.
     pub fn closed(&self, reason: &str) -> Arc<Counter> {
         self.closed.with([reason])
     }

@@ -77,6 +77,19 @@ async fn what_is_written_pays_and_time_does_within_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_preface_is_no_frame_and_a_refund_is_the_whole_price() {
+    let mut meter = FrameMeter::with_preface(FrameBudget { frames_max: 1, per_second: 0 });
+    meter.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("no frame");
+    // Seen to fail: with a preface of another length.
+    meter.received(&frame(PING, 0, 0, 8)).expect("one is allowed");
+    assert_eq!(meter.received(&frame(PING, 0, 0, 8)), Err(Flooded));
+    // Seen to fail: without the refund.
+    meter.refund();
+    meter.charge().expect("one is allowed");
+    assert_eq!(meter.charge(), Err(Flooded));
+}
+
+#[tokio::test(start_paused = true)]
 async fn streams_are_counted_without_their_trailers() {
     let mut meter = FrameMeter::new(BUDGET);
     for stream in [1, 0x8000_0003, 3, 1, 5] {

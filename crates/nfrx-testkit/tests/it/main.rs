@@ -18,6 +18,7 @@ mod slow;
 mod sockets;
 mod takeover;
 mod traces;
+mod tunnel_floods;
 mod upload;
 mod zeros;
 

@@ -29,7 +29,7 @@ async fn refusals_are_served_as_zero_before_the_first() {
         ),
         (
             "nfrx_tunnel_closed_total",
-            "agent_left broken disconnected expired protocol_error refused replaced server_stopping \
+            "agent_left broken disconnected expired flood message_bytes protocol_error refused replaced server_stopping \
              unauthorized unregistered",
         ),
         ("nfrx_asr_spool_refused_total", "full too_large"),
