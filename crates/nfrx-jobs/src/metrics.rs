@@ -14,11 +14,35 @@ use crate::time::Millis;
 /// Types that have series of their own; types are clients' text, others share one.
 const KINDS_MAX: usize = 64;
 
+/// What refuses requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Queue,
+    Waiting,
+    Watchers,
+    Channels,
+    Spool,
+}
+
+impl Bound {
+    const ALL: [Self; 5] = [Self::Queue, Self::Waiting, Self::Watchers, Self::Channels, Self::Spool];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Waiting => "waiting",
+            Self::Watchers => "watchers",
+            Self::Channels => "channels",
+            Self::Spool => "spool",
+        }
+    }
+}
+
 /// The instruments, and the sums for the state.
 pub(crate) struct JobsMetrics {
     created: Arc<Family<Counter, 0>>,
     ended: Arc<Family<Counter, 1>>,
-    pub(crate) refused: Arc<Family<Counter, 1>>,
+    refused: Arc<Family<Counter, 1>>,
     lease_expiries: Arc<Family<Counter, 0>>,
     redeliveries: Arc<Family<Counter, 0>>,
     jobs: Arc<Family<Gauge, 1>>,
@@ -131,7 +155,13 @@ where
 }
 
 impl JobsMetrics {
+    pub(crate) fn refuse(&self, bound: Bound) {
+        self.refused.with([bound.label()]).inc();
+    }
+
     pub(crate) fn register(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
+        // An alert on growth needs the zero that it grows from.
+        Bound::ALL.iter().for_each(|bound| drop(self.refused.with([bound.label()])));
         metrics.register(Arc::clone(&self.created) as _)?;
         metrics.register(Arc::clone(&self.ended) as _)?;
         metrics.register(Arc::clone(&self.refused) as _)?;

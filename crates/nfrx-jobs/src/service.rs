@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::answer::Failure;
 use crate::ids;
 use crate::job::{Change, Job, Order, Outcome, Side, Status};
-use crate::metrics::JobsMetrics;
+use crate::metrics::{Bound, JobsMetrics};
 use crate::options::JobsOptions;
 use crate::presence::Presence;
 use crate::spool::{Incoming, Object, Old, Part, Removed, Spool, SpoolError};
@@ -147,7 +147,7 @@ impl Jobs {
             Created::Same(job) => Ok(Arc::new(job)),
             Created::Conflict => Err(Failure::Conflict("idempotency_conflict")),
             Created::Full => {
-                self.metrics.refused.with(["queue"]).inc();
+                self.metrics.refuse(Bound::Queue);
                 Err(Failure::Full("queue_full"))
             }
         }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, Side};
-use crate::metrics::JobsMetrics;
+use crate::metrics::{Bound, JobsMetrics};
 use crate::time::Millis;
 
 pub(crate) use reading::Part;
@@ -209,7 +209,7 @@ impl Spool {
     }
 
     fn full(&self) -> SpoolError {
-        self.0.metrics.refused.with(["spool"]).inc();
+        self.0.metrics.refuse(Bound::Spool);
         SpoolError::Full { bytes_max: self.0.bytes_max }
     }
 }

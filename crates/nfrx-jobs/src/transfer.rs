@@ -19,7 +19,7 @@ use nfrx_spi::Clock;
 use serde::Serialize;
 
 use crate::ids;
-use crate::metrics::JobsMetrics;
+use crate::metrics::{Bound, JobsMetrics};
 use crate::time::Millis;
 pub(crate) use channel::Channel;
 
@@ -129,7 +129,7 @@ impl Transfers {
     pub(crate) fn open(&self, owner: Option<String>, job: Option<String>) -> Option<(String, Millis)> {
         let shared = &*self.shared;
         if shared.open.load(Ordering::Relaxed) >= shared.channels_max {
-            shared.metrics.refused.with(["channels"]).inc();
+            shared.metrics.refuse(Bound::Channels);
             return None;
         }
         let id = ids::uuid();

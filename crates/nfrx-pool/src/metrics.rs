@@ -36,6 +36,18 @@ pub(crate) enum Refusal {
     WaitedTooLong,
 }
 
+impl Refusal {
+    const ALL: [Self; 3] = [Self::NoWorker, Self::QueueFull, Self::WaitedTooLong];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::NoWorker => "no_worker",
+            Self::QueueFull => "queue_full",
+            Self::WaitedTooLong => "waited_too_long",
+        }
+    }
+}
+
 /// The request series. One for all pools of a process: families with one name are one.
 pub struct RequestMetrics {
     requests: Family<Counter, 4>,
@@ -197,6 +209,8 @@ impl RequestMetrics {
     /// The workers of this pool are counted from now on.
     pub(crate) fn watch(&self, pool: &Arc<Inner>) {
         self.pools.add(pool);
+        // An alert on growth needs the zero that it grows from.
+        Refusal::ALL.iter().for_each(|why| drop(self.queue_refused.with([pool.config.plugin, why.label()])));
     }
 
     pub(crate) fn queue_length(&self, ext: &'static str) -> Arc<Gauge> {
@@ -204,12 +218,7 @@ impl RequestMetrics {
     }
 
     pub(crate) fn refused(&self, ext: &'static str, why: Refusal) {
-        let reason = match why {
-            Refusal::NoWorker => "no_worker",
-            Refusal::QueueFull => "queue_full",
-            Refusal::WaitedTooLong => "waited_too_long",
-        };
-        self.queue_refused.with([ext, reason]).inc();
+        self.queue_refused.with([ext, why.label()]).inc();
     }
 
     pub(crate) fn retried(&self, ext: &'static str, reason: &'static str) {

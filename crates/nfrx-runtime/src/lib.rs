@@ -1,11 +1,13 @@
 //! What every nfrx process needs: options, drain, backoff, logs, TLS and the text of
-//! metrics. Nothing here knows of HTTP or of a kind of service.
+//! metrics. Nothing here knows of a kind of service, and of HTTP no more than how its frames
+//! are counted.
 
 pub mod address;
 pub mod backoff;
 mod build;
 mod clock;
 mod drain;
+pub mod frames;
 pub mod logs;
 pub mod metrics_text;
 pub mod options;

@@ -3,20 +3,18 @@
 mod accept;
 mod bounds;
 mod guarded;
+mod protocol;
 mod state;
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use nfrx_runtime::Drain;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,19 +28,8 @@ use crate::telemetry::{Bound, Telemetry};
 pub(crate) use accept::accept;
 pub(crate) use bounds::{Bounds, Permit};
 pub(crate) use guarded::Guarded;
+use protocol::Tasks;
 pub(crate) use state::{Busy, ConnectionState};
-
-/// Read buffer of an HTTP/1 connection; bounds the head as a whole.
-const BUFFER_BYTES: usize = 64 * 1024;
-/// Headers of a request.
-const HEADERS_MAX: usize = 100;
-/// HTTP/2: streams reset by the peer that we have not looked at yet (CVE-2023-44487).
-const PENDING_RESETS_MAX: usize = 20;
-/// HTTP/2: streams we had to reset because the peer broke the rules, in the life of a
-/// connection. A client only harms itself.
-const LOCAL_RESETS_MAX: usize = 1024;
-/// HTTP/2: how often a silent peer is asked whether it lives, and how long it has.
-const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// Serves connections of one listener. Clones share everything.
 #[derive(Clone)]
@@ -57,16 +44,6 @@ struct Inner {
     telemetry: Arc<Telemetry>,
 }
 
-/// Lets hyper start the tasks of HTTP/2 streams where they are waited for.
-#[derive(Clone)]
-struct Tasks(Drain);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
-    fn execute(&self, stream: F) {
-        self.0.spawn("h2 stream", stream);
-    }
-}
-
 impl Door {
     /// A door whose connections belong to `tasks`: when those drain, connections are
     /// closed as they become idle.
@@ -77,7 +54,7 @@ impl Door {
         tasks: Drain,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let builder = builder(&limits, &tasks);
+        let builder = protocol::builder(&limits, &tasks);
         Self(Arc::new(Inner { front, builder, bounds, limits, tasks, telemetry }))
     }
 
@@ -111,8 +88,8 @@ impl Door {
         let service = service_fn({
             let (front, state) = (Arc::clone(&inner.front), Arc::clone(&state));
             move |request: Request<Incoming>| {
-                let (front, state) = (Arc::clone(&front), Arc::clone(&state));
-                async move { Ok::<_, Infallible>(front.answer(request, peer, state, take_upgrade::<T>).await) }
+                let (front, busy) = (Arc::clone(&front), state.begin_request());
+                async move { Ok::<_, Infallible>(front.answer(request, peer, busy, take_upgrade::<T>).await) }
             }
         });
         let mut connection = pin!(inner.builder.serve_connection_with_upgrades(TokioIo::new(io), service));
@@ -129,7 +106,11 @@ impl Door {
                 // Most wakes are the connection's: it is asked first.
                 biased;
                 result = connection.as_mut() => {
+                    inner.telemetry.refuse_many(Bound::Http2Streams, state.unserved());
                     if let Err(error) = result {
+                        if let Some(bound) = protocol::refusal(&*error) {
+                            inner.telemetry.refuse(bound);
+                        }
                         debug!(peer = %peer.ip(), %error, "connection ended");
                     }
                     return;
@@ -153,31 +134,4 @@ impl Door {
             }
         }
     }
-}
-
-/// HTTP/1.1, and HTTP/2 for clients that know beforehand; no upgrade to it in between,
-/// which others used to get past their guards.
-fn builder(limits: &Limits, tasks: &Drain) -> Builder<Tasks> {
-    let mut builder = Builder::new(Tasks(tasks.clone()));
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        // `Guarded` watches the head instead: hyper's timer would also end connections
-        // that merely rest between two requests.
-        .header_read_timeout(None)
-        // A client that closes its sending side has left; its request is cancelled.
-        .half_close(false)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(BUFFER_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams_max)
-        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(LOCAL_RESETS_MAX)
-        .max_send_buf_size(BUFFER_BYTES)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_EVERY);
-    builder
 }

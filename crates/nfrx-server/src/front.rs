@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, debug, error, info, info_span};
 
 use crate::config::{Limits, ServerConfig};
-use crate::door::ConnectionState;
+use crate::door::{Busy, ConnectionState};
 use crate::gate::{Gate, Peer, Proxies, shows_credential};
 use crate::routes::{Found, Table};
 use crate::telemetry::{Bound, Telemetry};
@@ -138,12 +138,12 @@ impl Front {
         Self { table, shared }
     }
 
-    /// Answers one request that came from `address`.
+    /// Answers one request that came from `address`; `busy` is its place on its connection.
     pub(crate) async fn answer<B>(
         &self,
         mut request: Request<B>,
         address: SocketAddr,
-        connection: Arc<ConnectionState>,
+        busy: Busy,
         take_upgrade: TakeUpgrade<B>,
     ) -> Response<Reply>
     where
@@ -151,7 +151,7 @@ impl Front {
         B::Error: std::fmt::Display,
     {
         let started = Instant::now();
-        let busy = connection.begin_request();
+        let connection = Arc::clone(busy.connection());
         if request.headers().contains_key(header::UPGRADE) {
             let upgrade = take_upgrade(&mut request);
             request.extensions_mut().insert(upgrade);

@@ -41,9 +41,38 @@ pub(crate) enum Bound {
     Watchers,
     /// One session of a browser too many: the oldest ended.
     Sessions,
+    /// 400: no HTTP, or a framing that two readers could read differently.
+    Malformed,
+    /// More frames of HTTP/2 than there was work: the connection ended.
+    Http2Flood,
+    /// Streams of HTTP/2 that became no request: too many at once, broken, or reset before
+    /// anybody looked.
+    Http2Streams,
 }
 
 impl Bound {
+    /// All of them, as they are served from the start.
+    pub(crate) const ALL: [Self; 18] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::HeadTime,
+        Self::WriteStall,
+        Self::HeadBytes,
+        Self::UriBytes,
+        Self::BodyBytes,
+        Self::BodySilence,
+        Self::Login,
+        Self::LoginRate,
+        Self::Origin,
+        Self::KeyTunnels,
+        Self::Draining,
+        Self::Watchers,
+        Self::Sessions,
+        Self::Malformed,
+        Self::Http2Flood,
+        Self::Http2Streams,
+    ];
+
     fn label(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -61,6 +90,9 @@ impl Bound {
             Self::Draining => "draining",
             Self::Watchers => "watchers",
             Self::Sessions => "sessions",
+            Self::Malformed => "malformed",
+            Self::Http2Flood => "http2_flood",
+            Self::Http2Streams => "http2_streams",
         }
     }
 }
@@ -87,7 +119,13 @@ impl Telemetry {
         let telemetry = Self {
             connections: gauge("nfrx_server_connections", "open connections"),
             accepted: counter("nfrx_server_connections_total", "connections accepted", []),
-            refused: counter("nfrx_server_refused_total", "what a bound or the login refused", ["reason"]),
+            refused: Arc::new(Family::new(
+                "nfrx_server_refused_total",
+                "what a bound or the login refused",
+                ["reason"],
+                Bound::ALL.len(),
+                Counter::default,
+            )),
             requests: counter("nfrx_server_requests_total", "answers by class of their status", ["class"]),
             panics: counter("nfrx_server_panics_total", "handlers that panicked", []),
             watchers: gauge("nfrx_server_state_watchers", "open streams of the state"),
@@ -95,6 +133,8 @@ impl Telemetry {
             sessions: gauge("nfrx_server_sessions", "sessions of browsers"),
         };
         // Served from the start: an alert on growth needs the zero that it grows from.
+        Bound::ALL.iter().for_each(|bound| drop(telemetry.refused.with([bound.label()])));
+        telemetry.accepted.with([]);
         telemetry.panics.with([]);
         telemetry.spans_dropped.with([]);
         telemetry.watchers.with([]);
@@ -113,7 +153,11 @@ impl Telemetry {
     }
 
     pub(crate) fn refuse(&self, bound: Bound) {
-        self.refused.with([bound.label()]).inc();
+        self.refuse_many(bound, 1);
+    }
+
+    pub(crate) fn refuse_many(&self, bound: Bound, count: u64) {
+        self.refused.with([bound.label()]).add(count);
     }
 
     pub(crate) fn accept(&self) {

@@ -78,8 +78,8 @@ fn attack(dice: &mut Dice) -> (&'static str, Vec<u8>, usize) {
             }
             ("client reset 500 streams", bytes, 1)
         }
-        4 => ("client flooded pings", with_hello(&frame(Kind::Ping, 0, 0, &[0; 8]), 5_000), 1),
-        5 => ("client flooded settings", with_hello(&frame(Kind::Settings, 0, 0, b""), 5_000), 1),
+        4 => ("client flooded pings", with_hello(&frame(Kind::Ping, 0, 0, &[0; 8]), 40_000), 1),
+        5 => ("client flooded settings", with_hello(&frame(Kind::Settings, 0, 0, b""), 40_000), 1),
         6 => {
             let mut bytes = h2::hello();
             bytes.extend(frame(Kind::Headers, 0, 1, &h2::get("/healthz")));

@@ -5,7 +5,28 @@ use std::sync::Arc;
 use nfrx_spi::Collector;
 use nfrx_spi::metrics::{Counter, Family, Gauge, Instrument, MetricFamily, Sample};
 
-/// Reasons are a handful; more than this is a mistake of ours.
+/// Tunnels that a peer floods with frames or messages, and those whose message is too large.
+pub(crate) const FLOOD: &str = "flood";
+pub(crate) const MESSAGE_BYTES: &str = "message_bytes";
+
+/// Why tunnels end: served from the start, since an alert on growth needs the zero that it
+/// grows from.
+const REASONS: [&str; 12] = [
+    "replaced",
+    "expired",
+    "server_stopping",
+    "disconnected",
+    "protocol_error",
+    "agent_left",
+    "unauthorized",
+    "broken",
+    "refused",
+    "unregistered",
+    FLOOD,
+    MESSAGE_BYTES,
+];
+
+/// More reasons than these are a mistake of ours.
 const REASONS_MAX: usize = 16;
 
 /// Counts for all tunnels that share them; a [`Collector`].
@@ -29,6 +50,14 @@ pub struct TunnelCounters {
 
 impl Default for TunnelCounters {
     fn default() -> Self {
+        let closed = Family::new(
+            "nfrx_tunnel_closed_total",
+            "Tunnels that ended, by reason",
+            ["reason"],
+            REASONS_MAX,
+            Counter::default,
+        );
+        REASONS.iter().for_each(|reason| drop(closed.with([reason])));
         Self {
             open: Gauge::default(),
             streams_open: Gauge::default(),
@@ -37,20 +66,14 @@ impl Default for TunnelCounters {
             resets: Counter::default(),
             readers_stalled: Counter::default(),
             over_budget: Counter::default(),
-            closed: Family::new(
-                "nfrx_tunnel_closed_total",
-                "Tunnels that ended, by reason",
-                ["reason"],
-                REASONS_MAX,
-                Counter::default,
-            ),
+            closed,
         }
     }
 }
 
 impl TunnelCounters {
     /// Tunnels that ended for this reason: a [`nfrx_spi::CloseReason`] in lower case, or
-    /// `broken`, `refused`, `unregistered`.
+    /// `broken`, `refused`, `unregistered`, `flood`, `message_bytes`.
     pub fn closed(&self, reason: &str) -> Arc<Counter> {
         self.closed.with([reason])
     }

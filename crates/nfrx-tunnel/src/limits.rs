@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nfrx_runtime::frames::FrameBudget;
+
 /// DATA frames up to this size: bulk transfers need few of them.
 pub(crate) const FRAME_BYTES: u32 = 64 * 1024;
 
@@ -13,6 +15,10 @@ pub const STREAMS_MAX: u32 = 256;
 
 /// WebSocket messages up to this size, so that others get through between two of them.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Frames and messages that carry nothing, at both ends and of both carriers. Clients that
+/// leave together are that many resets that nothing pays for, and the tunnel must stand it.
+pub(crate) const FRAMES: FrameBudget = FrameBudget { frames_max: 100_000, per_second: 5_000 };
 
 /// What is gathered before a writer waits.
 pub(crate) const WRITE_BYTES_MAX: usize = 128 * 1024;

@@ -9,13 +9,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
+use nfrx_runtime::frames::{Flooded, FrameMeter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::limits::{MESSAGE_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::limits::{FRAMES, MESSAGE_BYTES_MAX, WRITE_BYTES_MAX};
 
 /// The library's own buffers, which dominate the memory of an idle tunnel.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
@@ -26,6 +27,7 @@ pub(crate) struct WsIo<S> {
     unread: Bytes,
     gathered: BytesMut,
     heard: Box<dyn Fn() + Send + Sync>,
+    frames: FrameMeter,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
@@ -39,7 +41,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let socket = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
-        Self { socket, unread: Bytes::new(), gathered: BytesMut::new(), heard }
+        // Of HTTP/2 the server's end of the socket is the client.
+        let frames = match role {
+            Role::Client => FrameMeter::with_preface(FRAMES),
+            Role::Server => FrameMeter::new(FRAMES),
+        };
+        Self { socket, unread: Bytes::new(), gathered: BytesMut::new(), heard, frames }
     }
 
     /// Tells the peer what it did wrong, if that can be written at once: the connection
@@ -49,9 +56,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
         let _ = Pin::new(&mut self.socket).start_send(Message::Close(Some(frame)));
     }
 
+    /// What came, as far as its kind and its frames may come that often.
+    fn judge(&mut self, message: &Message) -> Result<(), Flooded> {
+        match message {
+            Message::Binary(bytes) if !bytes.is_empty() => self.frames.received(bytes),
+            _ => self.frames.charge(),
+        }
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.gathered.is_empty() {
             ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken)?;
+            self.frames.sent(self.gathered.len());
             let message = Message::Binary(self.gathered.split().freeze());
             Pin::new(&mut self.socket).start_send(message).map_err(broken)?;
         }
@@ -63,6 +79,8 @@ fn broken(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         Error::ConnectionClosed | Error::AlreadyClosed => io::ErrorKind::BrokenPipe.into(),
+        // The kind is what metrics tell it by.
+        Error::Capacity(_) => io::Error::new(io::ErrorKind::FileTooLarge, error),
         other => io::Error::new(io::ErrorKind::InvalidData, other),
     }
 }
@@ -77,6 +95,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WsIo<S> {
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(message)) => {
                     (self.heard)();
+                    if let Err(flooded) = self.judge(&message) {
+                        self.refuse(CloseCode::Policy);
+                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, flooded)));
+                    }
                     match message {
                         Message::Binary(bytes) => self.unread = bytes,
                         Message::Close(_) => return Poll::Ready(Ok(())),

@@ -21,6 +21,10 @@ use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWriteExt, ReadBuf};
 /// What is read and written at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Reasons to refuse in metrics.
+const TOO_LARGE: &str = "too_large";
+const FULL: &str = "full";
+
 /// The place for spool files. Also a [`Collector`].
 pub(super) struct Spool {
     dir: PathBuf,
@@ -56,6 +60,8 @@ impl Spool {
             4,
             Counter::default,
         );
+        // An alert on growth needs the zero that it grows from.
+        [TOO_LARGE, FULL].iter().for_each(|reason| drop(refused.with([reason])));
         Self { dir, bytes_max, used: AtomicU64::new(0), files: Counter::default(), refused }
     }
 
@@ -85,13 +91,13 @@ impl Claim {
     fn grow(&mut self, bytes: u64) -> Result<(), SpoolError> {
         let Spool { bytes_max, used, refused, .. } = &*self.spool;
         if self.bytes + bytes > *bytes_max {
-            refused.with(["too_large"]).inc();
+            refused.with([TOO_LARGE]).inc();
             return Err(SpoolError::TooLarge { bytes_max: *bytes_max });
         }
         let before = used.fetch_add(bytes, Ordering::Relaxed);
         if before + bytes > *bytes_max {
             used.fetch_sub(bytes, Ordering::Relaxed);
-            refused.with(["full"]).inc();
+            refused.with([FULL]).inc();
             return Err(SpoolError::Full);
         }
         self.bytes += bytes;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::answer::Failure;
 use crate::job::Job;
+use crate::metrics::Bound;
 use crate::service::Jobs;
 use crate::watch::{Version, Watcher};
 
@@ -26,7 +27,7 @@ impl Looking {
         owner: Option<&str>,
     ) -> Result<(Self, Arc<Job>), Failure> {
         if Arc::strong_count(&jobs.watching) > jobs.options.watchers_max {
-            jobs.metrics.refused.with(["watchers"]).inc();
+            jobs.metrics.refuse(Bound::Watchers);
             return Err(Failure::Full("too_many_watchers"));
         }
         let mut looking = Self {

@@ -18,6 +18,7 @@ use super::{Problem, optional, order, query, query_as, query_text, whole};
 use crate::answer::{Failure, events};
 use crate::job::Job;
 use crate::json::{Fields, Json};
+use crate::metrics::Bound;
 use crate::service::{Hand, Jobs};
 use crate::store::Seeker;
 use crate::time::Millis;
@@ -110,7 +111,7 @@ async fn look(jobs: &Arc<Jobs>, seeker: &Arc<Seeker>, wait: Duration) -> Result<
         return if jobs.state.is_draining() { Ok(None) } else { jobs.claim(seeker).await };
     }
     let Some(place) = jobs.waiting.join(Arc::clone(seeker), jobs.options.waiting_max) else {
-        jobs.metrics.refused.with(["waiting"]).inc();
+        jobs.metrics.refuse(Bound::Waiting);
         return Err(Failure::Full("too_many_waiting"));
     };
     let end = jobs.clock.sleep(wait);
@@ -195,7 +196,7 @@ pub(super) async fn stream(
     let seeker = Arc::new(seeker);
     let place = jobs.waiting.join(Arc::clone(&seeker), jobs.options.waiting_max);
     let Some(place) = place else {
-        jobs.metrics.refused.with(["waiting"]).inc();
+        jobs.metrics.refuse(Bound::Waiting);
         return Err(Failure::Full("too_many_waiting").into());
     };
     let stream = JobStream {

@@ -315,3 +315,12 @@ async fn what_is_damaged_on_the_disk_never_looks_whole() {
     }
     stop(relay).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn refusals_are_served_as_zero_before_the_first() {
+    let relay = relay(&[]);
+    // Seen to fail: without the series at the start.
+    for bound in ["queue", "waiting", "watchers", "channels", "spool"] {
+        assert_eq!(metric(&relay, &format!("nfrx_jobs_refused_total{{bound=\"{bound}\"}} ")).await, "0");
+    }
+}

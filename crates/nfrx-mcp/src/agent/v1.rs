@@ -119,7 +119,7 @@ async fn registered(socket: &mut Socket) -> Result<String, LegacyEnd> {
 fn ended(heard: Heard) -> LegacyEnd {
     match heard {
         Heard::Closed(Some((code, reason))) => LegacyEnd::Closed { code, reason },
-        Heard::Broken(problem) => LegacyEnd::Lost(problem),
+        Heard::Refused { problem, .. } | Heard::Broken(problem) => LegacyEnd::Lost(problem),
         Heard::Closed(None) | Heard::Text(_) | Heard::Beat => {
             LegacyEnd::Lost("the server hung up".to_owned())
         }

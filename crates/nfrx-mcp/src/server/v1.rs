@@ -133,7 +133,7 @@ async fn register(socket: &mut Socket) -> Result<Register, &'static str> {
                     serde_json::from_str(&text).map_err(|_| "invalid register")?;
                 return Ok(register.unwrap_or_default());
             }
-            Heard::Closed(_) | Heard::Broken(_) => return Err("expected register"),
+            Heard::Closed(_) | Heard::Broken(_) | Heard::Refused { .. } => return Err("expected register"),
         }
     }
 }
@@ -168,6 +168,8 @@ enum Ended {
     Closed(CloseReason),
     Dead,
     Left,
+    /// It was over a bound.
+    Refused(&'static str),
     Broken,
 }
 
@@ -180,6 +182,7 @@ impl Ended {
             Self::Closed(_) => "protocol_error",
             Self::Dead => "expired",
             Self::Left => "agent_left",
+            Self::Refused(reason) => reason,
             Self::Broken => "broken",
         }
     }
@@ -189,6 +192,7 @@ impl Ended {
             Self::Closed(reason) => (1001, reason.as_str()),
             Self::Dead => (1000, "dead"),
             Self::Left => (1000, ""),
+            Self::Refused(reason) => (1008, reason),
             Self::Broken => (1011, "server error"),
         }
     }
@@ -264,6 +268,10 @@ impl Engine {
                 }
                 Poll::Ready(Heard::Beat) => self.seen.now(),
                 Poll::Ready(Heard::Closed(_)) => return Poll::Ready(Ended::Left),
+                Poll::Ready(Heard::Refused { reason, problem }) => {
+                    warn!(problem, "an old agent was refused");
+                    return Poll::Ready(Ended::Refused(reason));
+                }
                 Poll::Ready(Heard::Broken(problem)) => {
                     debug!(problem, "an old agent's tunnel broke");
                     return Poll::Ready(Ended::Broken);

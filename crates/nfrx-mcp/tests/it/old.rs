@@ -191,7 +191,7 @@ async fn a_silent_old_agent_is_dead_and_a_newer_one_takes_its_place() {
         match second.heard().await {
             Heard::Text(_) | Heard::Beat => {}
             Heard::Closed(frame) => break frame,
-            Heard::Broken(problem) => panic!("{problem}"),
+            Heard::Refused { problem, .. } | Heard::Broken(problem) => panic!("{problem}"),
         }
     };
     assert_eq!(closed, Some((1000, "dead".to_owned())));

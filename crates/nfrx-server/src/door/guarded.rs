@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use nfrx_runtime::frames::{Flooded, FrameMeter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::protocol::FRAMES;
 use super::{ConnectionState, Permit};
 use crate::config::Limits;
 use crate::telemetry::{Bound, Telemetry};
@@ -20,6 +22,8 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 const HTTP2_BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Said once to a client whose head took too long.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// GOAWAY with `ENHANCE_YOUR_CALM`, said to a client that floods us.
+const TOO_MANY_FRAMES: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
 
 /// A socket as hyper gets it.
 pub(crate) struct Guarded<T> {
@@ -45,7 +49,8 @@ struct Head {
     begun_after: Option<u64>,
     /// How many bytes of HTTP/2's preface came, while it could still be one.
     preface: Option<usize>,
-    is_http2: bool,
+    /// Of a connection that speaks HTTP/2.
+    frames: Option<FrameMeter>,
 }
 
 impl Deadline {
@@ -70,21 +75,24 @@ impl Deadline {
 impl Head {
     fn new(span: Duration) -> Self {
         // From the start: whoever connects and says nothing has the same time.
-        Self { deadline: Deadline::new(span), begun_after: Some(0), preface: Some(0), is_http2: false }
+        Self { deadline: Deadline::new(span), begun_after: Some(0), preface: Some(0), frames: None }
     }
 
-    /// Notes bytes that came while no request ran.
-    fn read(&mut self, bytes: &[u8], requests: u64) {
+    /// Notes bytes that came while no request ran; gives those behind HTTP/2's preface.
+    fn read<'a>(&mut self, bytes: &'a [u8], requests: u64) -> &'a [u8] {
+        let mut rest = bytes;
         if let Some(at) = self.preface {
-            let rest = &HTTP2_BEGIN[at..];
-            let length = rest.len().min(bytes.len());
-            self.preface = (bytes[..length] == rest[..length]).then_some(at + length);
+            let expected = &HTTP2_BEGIN[at..];
+            let length = expected.len().min(bytes.len());
+            rest = &bytes[length..];
+            self.preface = (bytes[..length] == expected[..length]).then_some(at + length);
             if self.preface == Some(HTTP2_BEGIN.len()) {
-                self.is_http2 = true;
+                self.frames = Some(FrameMeter::new(FRAMES));
                 self.preface = None;
             }
         }
         self.begun_after.get_or_insert(requests);
+        rest
     }
 
     /// Whether a head was begun that became no request: hyper refused it, and may have
@@ -99,7 +107,7 @@ impl Head {
         if self.begun_after.is_some_and(|before| before < requests) {
             self.begun_after = None;
         }
-        if self.begun_after.is_none() || self.is_http2 {
+        if self.begun_after.is_none() || self.frames.is_some() {
             self.deadline.stop();
             return Poll::Pending;
         }
@@ -131,6 +139,23 @@ impl<T> Guarded<T> {
         (self.io, self.permit)
     }
 
+    /// Ends the connection of a client that sends more frames than its work explains.
+    fn count_frames(&mut self, bytes: &[u8]) -> Result<(), Flooded> {
+        let Some(frames) = &mut self.head.frames else { return Ok(()) };
+        let result = frames.received(bytes);
+        self.state.began_streams(frames.streams());
+        if result.is_err() {
+            self.telemetry.refuse(Bound::Http2Flood);
+        }
+        result
+    }
+
+    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
+        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.head.frames, written) {
+            frames.sent(*bytes);
+        }
+    }
+
     /// A write that can't go on for too long ends the connection, and with it the work
     /// for a client that takes nothing.
     fn poll_stall<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -153,10 +178,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         let this = &mut *self;
         let before = buf.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut this.io).poll_read(cx, buf) {
-            if buf.filled().len() > before && !this.state.is_busy() {
-                this.head.read(&buf.filled()[before..], this.state.requests());
+            let mut bytes = &buf.filled()[before..];
+            if !bytes.is_empty() && !this.state.is_busy() {
+                bytes = this.head.read(bytes, this.state.requests());
             }
-            return Poll::Ready(result);
+            return Poll::Ready(match this.count_frames(bytes) {
+                Ok(()) => result,
+                Err(flooded) => {
+                    // As much as fits at once, as above; amid an answer it is noise.
+                    let _ = Pin::new(&mut this.io).poll_write(cx, TOO_MANY_FRAMES);
+                    Err(io::Error::new(io::ErrorKind::QuotaExceeded, flooded))
+                }
+            });
         }
         if this.state.is_busy() {
             return Poll::Pending;
@@ -172,6 +205,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note_written(&written);
         self.poll_stall(cx, written)
     }
 
@@ -181,6 +215,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note_written(&written);
         self.poll_stall(cx, written)
     }
 

@@ -14,6 +14,8 @@ const NOTED_MAX: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionState {
     running: AtomicU32,
+    /// Streams of HTTP/2 that the peer began.
+    streams: AtomicU64,
     started: AtomicU64,
     started_at_tick: AtomicU64,
     linger: AtomicBool,
@@ -25,7 +27,7 @@ pub(crate) struct Busy(Arc<ConnectionState>);
 
 impl ConnectionState {
     /// Counts a request.
-    pub(crate) fn begin_request(self: &Arc<Self>) -> Busy {
+    pub(super) fn begin_request(self: &Arc<Self>) -> Busy {
         self.started.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
@@ -39,6 +41,16 @@ impl ConnectionState {
     /// How many requests there were.
     pub(super) fn requests(&self) -> u64 {
         self.started.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many streams the peer has begun.
+    pub(super) fn began_streams(&self, streams: u64) {
+        self.streams.store(streams, Ordering::Relaxed);
+    }
+
+    /// How many streams became no request.
+    pub(super) fn unserved(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed).saturating_sub(self.requests())
     }
 
     /// Whether no request ran or began since this was asked last.
@@ -78,6 +90,13 @@ impl ConnectionState {
 
     pub(super) fn lingers(&self) -> bool {
         self.linger.load(Ordering::Relaxed)
+    }
+}
+
+impl Busy {
+    /// The connection that it came over.
+    pub(crate) fn connection(&self) -> &Arc<ConnectionState> {
+        &self.0
     }
 }
 

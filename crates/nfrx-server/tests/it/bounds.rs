@@ -134,6 +134,28 @@ async fn heads_over_their_limits_are_431_and_414() {
     let answer =
         raw(&world, &format!("GET /healthz HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(100_000))).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let answer = raw(&world, &format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(100_000))).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    // Seen to fail: without the look at what hyper refused by itself.
+    assert_eq!((refused(&world, "head_bytes").await, refused(&world, "uri_bytes").await), (4.0, 1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_http_is_400_and_counted() {
+    let world = world();
+    let wrong = [
+        "\u{1}\u{2}\u{3}\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
+        "GET / HTTP/9.9\r\nhost: a\r\n\r\n",
+    ];
+    for text in wrong {
+        let answer = raw(&world, text).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "`{text}`: {answer}");
+    }
+    // Seen to fail: without the look at what hyper refused by itself.
+    assert_eq!(refused(&world, "malformed").await, wrong.len() as f64);
 }
 
 #[tokio::test(start_paused = true)]

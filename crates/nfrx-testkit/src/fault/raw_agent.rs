@@ -20,11 +20,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> RawAgent<T> {
     /// Asks `plugin` for a tunnel with the right key, and waits for the answer.
     pub async fn upgrade(&mut self, plugin: &str, protocol: Option<&str>) -> std::io::Result<()> {
         self.send(&ws::upgrade(&format!("/api/{plugin}/connect"), WORKER_KEY, protocol)).await?;
-        while !self.heard.windows(4).any(|end| end == b"\r\n\r\n") {
+        loop {
+            if let Some(end) = self.heard.windows(4).position(|end| end == b"\r\n\r\n") {
+                self.heard.drain(..end + 4);
+                return Ok(());
+            }
             self.hear().await?;
         }
-        self.heard.clear();
-        Ok(())
     }
 
     /// Sends bytes as they are.
@@ -64,6 +66,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> RawAgent<T> {
             self.heard.clear();
             self.hear().await?;
         }
+    }
+
+    /// Sends bytes and hears at the same time, until the server ends it; gives the code of
+    /// the server's close frame, if there is one.
+    pub async fn pour(self, bytes: &[u8]) -> Option<u16> {
+        let Self { io, mut heard } = self;
+        let (mut incoming, mut outgoing) = tokio::io::split(io);
+        // The server may end it before all is said.
+        let _ = tokio::join!(outgoing.write_all(bytes), incoming.read_to_end(&mut heard));
+        ws::close_code(&heard)
     }
 
     /// The id of the next request. Servers don't mask, so it is found without reading frames.

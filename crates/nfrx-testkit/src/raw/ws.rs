@@ -1,4 +1,4 @@
-//! WebSocket frames made by hand, as an agent sends them.
+//! WebSocket frames made by hand, as an agent sends them, and read as a server does.
 
 /// A message of text.
 pub const TEXT: u8 = 1;
@@ -23,6 +23,24 @@ pub fn upgrade(path: &str, key: &str, protocol: Option<&str>) -> Vec<u8> {
 /// A whole message in one frame, masked with zeros.
 pub fn message(opcode: u8, payload: &[u8]) -> Vec<u8> {
     [head(opcode, true, payload.len() as u64), payload.to_vec()].concat()
+}
+
+/// The code of the first close frame among those of a server, which masks none.
+pub fn close_code(mut frames: &[u8]) -> Option<u16> {
+    loop {
+        let (head, rest) = frames.split_at_checked(2)?;
+        let (length, rest) = match head[1] {
+            126 => rest.split_at_checked(2)?,
+            127 => rest.split_at_checked(8)?,
+            _ => (&head[1..], rest),
+        };
+        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let (payload, rest) = rest.split_at_checked(length)?;
+        if head[0] & 0x0f == CLOSE {
+            return payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+        }
+        frames = rest;
+    }
 }
 
 /// The head of a frame of `length` bytes, which need not come.

@@ -8,6 +8,7 @@
 mod actions;
 mod ask;
 mod contract;
+mod floods;
 mod form;
 mod grafana;
 mod keys;
@@ -17,7 +18,9 @@ mod slow;
 mod sockets;
 mod takeover;
 mod traces;
+mod tunnel_floods;
 mod upload;
+mod zeros;
 
 /// What must be the same whatever carries the tunnel: the files in `both` are compiled once
 /// for each carrier, and ask the module around them for their agents.

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use nfrx_runtime::{Drain, DrainWatch};
 use nfrx_spi::{Body, BoxFuture, CallError, Heartbeat, Io};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::{AgentService, Ended, Identity, Offer, Session, Shared, serve};
 use crate::limits;
 use crate::link::LinkState;
+use crate::v1;
 use crate::ws_io::WsIo;
 
 struct Nothing;
@@ -75,4 +76,74 @@ async fn a_server_that_upgrades_and_says_nothing_is_left() {
     let (session, _offers) = session(Drain::new().watch());
     let ended = tokio::time::timeout(Duration::from_secs(60), serve(Box::pin(ours), &session)).await;
     assert!(matches!(ended, Ok(Ended::Lost(_))), "{ended:?}");
+}
+
+/// A WebSocket frame as a server sends it, of which only the head says `length`.
+fn head(opcode: u8, length: u64) -> Vec<u8> {
+    let mut head = vec![0x80 | opcode, 127];
+    head.extend(length.to_be_bytes());
+    head
+}
+
+fn message(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    [&head(opcode, payload.len() as u64), payload].concat()
+}
+
+/// What an agent of either carrier says of a server that sends these bytes.
+async fn end_of(is_h2: bool, bytes: Vec<u8>) -> String {
+    let (ours, theirs) = duplex(64 * 1024);
+    let (session, _offers) = session(Drain::new().watch());
+    let io: Pin<Box<dyn Io>> = Box::pin(ours);
+    let serving = async {
+        match is_h2 {
+            true => serve(io, &session).await,
+            false => v1::agent::serve(io, &session).await,
+        }
+    };
+    let (mut incoming, mut outgoing) = tokio::io::split(theirs);
+    let relay = async {
+        let mut heard = Vec::new();
+        // The agent may end it before all is said.
+        let _ = tokio::join!(outgoing.write_all(&bytes), incoming.read_to_end(&mut heard));
+        std::future::pending().await
+    };
+    let both = async {
+        tokio::select! {
+            ended = serving => ended,
+            never = relay => never,
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(5), both).await {
+        Ok(Ended::Lost(problem)) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// More than a server may send of what carries nothing.
+const MANY: usize = 110_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_floods_is_left() {
+    const TEXT: u8 = 1;
+    const BINARY: u8 = 2;
+    const PING: u8 = 9;
+    let mut hello = message(BINARY, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let windows = b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01".repeat(MANY);
+    windows.chunks(100_000).for_each(|piece| hello.extend(message(BINARY, piece)));
+    let cancel = message(TEXT, br#"{"type":"http_proxy_cancel","request_id":"x"}"#).repeat(MANY);
+    // Seen to fail: without the count of frames, and without the charge for messages.
+    for (is_h2, bytes) in [
+        (true, hello),
+        (true, message(PING, b"").repeat(MANY)),
+        (false, message(PING, b"").repeat(MANY)),
+        (false, cancel),
+    ] {
+        let problem = end_of(is_h2, bytes).await;
+        assert!(problem.contains("floods"), "{problem}");
+    }
+    // Seen to fail: with the limits of the library's own defaults.
+    for (is_h2, length) in [(true, limits::MESSAGE_BYTES_MAX as u64 + 1), (false, 1 << 40)] {
+        let problem = end_of(is_h2, head(BINARY, length)).await;
+        assert!(problem.contains("too long"), "{problem}");
+    }
 }

@@ -3,6 +3,7 @@
 //! in one turn leaves in one write.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,7 +24,7 @@ use super::control::{self, Control, ControlStream};
 use super::pump::{Call, pump};
 use super::stream::Buffer;
 use super::{Handle, INBOX, KeyWatch, Orders, Parts, Pulse, refuse_rest};
-use crate::counters::{Counted, TunnelCounters};
+use crate::counters::{Counted, FLOOD, MESSAGE_BYTES, TunnelCounters};
 use crate::limits::{self, STREAMS_MAX};
 use crate::ws_io::WsIo;
 
@@ -45,8 +46,14 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     let handshake = limits::client().handshake(io);
     let (send, mut connection) = match tokio::time::timeout(parts.settings.register_max, handshake).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return debug!(%error, "an agent's HTTP/2 handshake failed"),
-        Err(_) => return debug!("an agent's HTTP/2 handshake took too long"),
+        Ok(Err(error)) => {
+            counters.closed("unregistered").inc();
+            return debug!(%error, "an agent's HTTP/2 handshake failed");
+        }
+        Err(_) => {
+            counters.closed("unregistered").inc();
+            return debug!("an agent's HTTP/2 handshake took too long");
+        }
     };
     let ping = connection.ping_pong();
     let (inbox_end, inbox) = mpsc::channel(INBOX);
@@ -60,9 +67,9 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     // process what has come meanwhile is seen before anybody judges a silence.
     let (reason, goodbye) = tokio::select! {
         biased;
-        () = poll_fn(|cx| engine.poll(cx)) => {
-            info!("a tunnel broke");
-            ("broken", None)
+        reason = poll_fn(|cx| engine.poll(cx)) => {
+            info!(reason, "a tunnel broke");
+            (reason, None)
         }
         reason = control::keep(control, send) => reason,
         () = measure(ping, parts.settings.heartbeat, &pulse) => ("broken", None),
@@ -71,6 +78,17 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     };
     counters.closed(reason).inc();
     engine.close(goodbye).await;
+}
+
+/// The reason in metrics of a connection that failed.
+fn why(error: &h2::Error) -> &'static str {
+    let is_ours = error.is_go_away() && error.is_library();
+    match error.get_io().map(io::Error::kind) {
+        Some(io::ErrorKind::QuotaExceeded) => FLOOD,
+        Some(io::ErrorKind::FileTooLarge) => MESSAGE_BYTES,
+        None if is_ours && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => FLOOD,
+        _ => "broken",
+    }
 }
 
 /// Asks the agent for a sign of life now and then, and measures the round trip.
@@ -133,16 +151,19 @@ impl Engine {
     }
 
     /// One turn: new calls, what the streams have to say, then the wire, then what came
-    /// over it. `Ready` when the connection is over.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// over it. `Ready` when the connection is over, with the reason for metrics.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
         self.poll_calls(cx);
         if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
-            if let Err(error) = result {
-                debug!(%error, "a tunnel's connection failed");
-            }
             // What came with the end still counts: an answer may have ended just before.
             self.poll_pumps(cx);
-            return Poll::Ready(());
+            return Poll::Ready(match result {
+                Ok(()) => "broken",
+                Err(error) => {
+                    debug!(%error, "a tunnel's connection failed");
+                    why(&error)
+                }
+            });
         }
         self.poll_calls(cx);
         Poll::Pending

@@ -41,6 +41,10 @@ const OUTBOX: usize = 16;
 /// is lost.
 const UNSAID_MAX: usize = 16;
 
+/// What is heard from a server at a stretch: however much it says, the heartbeat and the
+/// order to drain get their turns.
+const HEARD_PER_TURN: usize = 64;
+
 /// A request's body in base64, and what is around it.
 const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX / 3 * 4 + 1024 * 1024;
 
@@ -134,7 +138,7 @@ impl Tunnel {
     /// One turn: what goes out, what comes in, which requests are done. `Ready` with an end,
     /// or with nothing when a request is done.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
-        loop {
+        for _ in 0..HEARD_PER_TURN {
             let (answers, requests) = (&mut self.answers, &mut self.requests);
             let mut done = false;
             let sent = self.socket.poll_send(cx, |cx| next_answer(cx, answers, requests, &mut done));
@@ -154,9 +158,13 @@ impl Tunnel {
                 Heard::Text(text) => self.take(&text),
                 Heard::Beat => self.pongs = true,
                 Heard::Closed(frame) => return Poll::Ready(Some(closed(frame))),
-                Heard::Broken(problem) => return Poll::Ready(Some(Ended::Lost(problem))),
+                Heard::Refused { problem, .. } | Heard::Broken(problem) => {
+                    return Poll::Ready(Some(Ended::Lost(problem)));
+                }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// What can't be read is passed over (worker protocol §5).

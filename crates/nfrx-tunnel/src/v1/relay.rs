@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use super::FIRST_MESSAGE_BYTES_MAX;
 use super::frame::{Frame, Kind};
 use super::socket::{Heard, Socket};
-use crate::counters::Counted;
+use crate::counters::{Counted, FLOOD, MESSAGE_BYTES};
 use crate::relay::{INBOX, KeyWatch, Orders, Parts, Pulse, close_name, refuse_rest};
 use call::{Call, Gone, Handle};
 use open::OpenRequests;
@@ -51,9 +51,9 @@ pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     let registering = tokio::time::timeout(parts.settings.register_max, register(&mut socket));
     let registration = match registering.await {
         Ok(Ok(registration)) => registration,
-        Ok(Err((code, reason))) => {
+        Ok(Err(Unregistered { why, code, reason })) => {
             warn!(peer = %caller.ip(), reason, "an agent's registration failed");
-            counters.closed("unregistered").inc();
+            counters.closed(why).inc();
             return socket.close(code, reason).await;
         }
         Err(_) => {
@@ -112,21 +112,36 @@ pub(crate) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     tokio::join!(refuse_rest(inbox), socket.close(code, reason));
 }
 
+/// Why an agent did not register.
+struct Unregistered {
+    /// For metrics.
+    why: &'static str,
+    /// What the agent is told.
+    code: u16,
+    reason: &'static str,
+}
+
 /// Reads the first message, which must be a registration (worker protocol §5).
-async fn register(socket: &mut Socket) -> Result<Registration, (u16, &'static str)> {
+async fn register(socket: &mut Socket) -> Result<Registration, Unregistered> {
+    let wrong = |code, reason| Unregistered { why: "unregistered", code, reason };
+    let too_large = Unregistered { why: MESSAGE_BYTES, code: 1009, reason: "too large" };
     loop {
         match poll_fn(|cx| socket.poll_hear(cx)).await {
             Heard::Beat => {}
-            Heard::Text(text) if text.len() > FIRST_MESSAGE_BYTES_MAX => return Err((1009, "too large")),
+            Heard::Text(text) if text.len() > FIRST_MESSAGE_BYTES_MAX => return Err(too_large),
             Heard::Text(text) => {
                 let is_register =
                     serde_json::from_str::<Kind<'_>>(&text).is_ok_and(|frame| frame.kind == "register");
                 if !is_register {
-                    return Err((1008, "expected register"));
+                    return Err(wrong(1008, "expected register"));
                 }
-                return serde_json::from_str(&text).map_err(|_| (1011, "server error"));
+                return serde_json::from_str(&text).map_err(|_| wrong(1011, "server error"));
             }
-            Heard::Closed(_) | Heard::Broken(_) => return Err((1011, "server error")),
+            Heard::Refused { reason: FLOOD, .. } => {
+                return Err(Unregistered { why: FLOOD, code: 1008, reason: "flood" });
+            }
+            Heard::Refused { .. } => return Err(too_large),
+            Heard::Closed(_) | Heard::Broken(_) => return Err(wrong(1011, "server error")),
         }
     }
 }
@@ -142,6 +157,8 @@ fn close_code_of(refused: &JoinRefused) -> u16 {
 /// How a tunnel ended.
 enum Ended {
     Closed(CloseReason),
+    /// It was over a bound.
+    Refused(&'static str),
     Broken,
 }
 
@@ -150,6 +167,7 @@ impl Ended {
     fn name(&self) -> &'static str {
         match self {
             Self::Closed(reason) => close_name(*reason),
+            Self::Refused(reason) => reason,
             Self::Broken => "broken",
         }
     }
@@ -162,6 +180,7 @@ impl Ended {
             // As the old server says it (worker protocol §6).
             Self::Closed(CloseReason::Unauthorized) => (1008, "unauthorized"),
             Self::Closed(reason) => (1001, reason.as_str()),
+            Self::Refused(reason) => (1008, reason),
             Self::Broken => (1011, "server error"),
         }
     }
@@ -249,6 +268,10 @@ impl Engine {
                 Heard::Text(text) => self.take(&text),
                 Heard::Beat => {}
                 Heard::Closed(_) => return Poll::Ready(Ended::Closed(CloseReason::AgentLeft)),
+                Heard::Refused { reason, problem } => {
+                    debug!(problem, "a v1 agent was refused");
+                    return Poll::Ready(Ended::Refused(reason));
+                }
                 Heard::Broken(problem) => {
                     debug!(problem, "a v1 tunnel broke");
                     return Poll::Ready(Ended::Broken);
@@ -272,7 +295,12 @@ impl Engine {
         let id = &*frame.request_id;
         let dies = match &*frame.kind {
             "http_proxy_response_headers" => self.open.head(id, frame.status, frame.headers),
-            "http_proxy_response_chunk" => self.open.chunk(id, &frame.data),
+            "http_proxy_response_chunk" => {
+                if !frame.data.is_empty() && self.open.has(id) {
+                    self.socket.was_asked_for();
+                }
+                self.open.chunk(id, &frame.data)
+            }
             "http_proxy_response_end" => {
                 self.open.end(id, frame.error);
                 false

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{Sink, Stream};
+use nfrx_runtime::frames::FrameMeter;
 use nfrx_spi::Io;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -16,6 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::MESSAGE_BYTES_MAX;
+use crate::counters::{FLOOD, MESSAGE_BYTES};
+use crate::limits::FRAMES;
 
 /// The library's own buffer, which dominates the memory of an idle tunnel.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
@@ -28,6 +31,7 @@ pub struct Socket {
     inner: WebSocketStream<Pin<Box<dyn Io>>>,
     urgent: VecDeque<Utf8Bytes>,
     unflushed: bool,
+    frames: FrameMeter,
 }
 
 /// What a peer said.
@@ -39,6 +43,13 @@ pub enum Heard {
     Beat,
     /// It closed, maybe with a code and a reason.
     Closed(Option<(u16, String)>),
+    /// It was over a bound, and was told so.
+    Refused {
+        /// The bound, for metrics.
+        reason: &'static str,
+        /// For our own log.
+        problem: String,
+    },
     /// The connection broke; the text is for our own log.
     Broken(String),
 }
@@ -51,7 +62,7 @@ impl Socket {
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
         let inner = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
-        Self { inner, urgent: VecDeque::new(), unflushed: false }
+        Self { inner, urgent: VecDeque::new(), unflushed: false, frames: FrameMeter::new(FRAMES) }
     }
 
     /// The server's end.
@@ -103,6 +114,7 @@ impl Socket {
             }
             let Some(text) = self.urgent.pop_front().or_else(|| next(cx).map(Utf8Bytes::from)) else { break };
             self.unflushed = true;
+            self.frames.sent(text.len());
             if Pin::new(&mut self.inner).start_send(Message::Text(text)).is_err() {
                 return Poll::Ready(());
             }
@@ -116,8 +128,27 @@ impl Socket {
         Poll::Pending
     }
 
-    /// The next thing that the peer says.
+    /// The message that was heard last is what was asked for: it costs its sender nothing of
+    /// what it may say unasked.
+    pub(super) fn was_asked_for(&mut self) {
+        self.frames.refund();
+    }
+
+    /// The next thing that the peer says. What we send it pays for what it says; who says far
+    /// more is refused.
     pub(super) fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        let heard = ready!(self.poll_said(cx));
+        let is_message = matches!(heard, Heard::Text(_) | Heard::Beat);
+        Poll::Ready(match is_message.then(|| self.frames.charge()) {
+            Some(Err(flooded)) => {
+                self.start_close(1008, "flood");
+                Heard::Refused { reason: FLOOD, problem: flooded.to_string() }
+            }
+            _ => heard,
+        })
+    }
+
+    fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
         Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
             Some(Ok(Message::Text(text))) => Heard::Text(text),
             // Peers may send the same in binary messages (worker protocol §2).
@@ -135,7 +166,7 @@ impl Socket {
             }
             Some(Err(Error::Capacity(error))) => {
                 self.start_close(1009, "");
-                Heard::Broken(error.to_string())
+                Heard::Refused { reason: MESSAGE_BYTES, problem: error.to_string() }
             }
             Some(Err(error)) => Heard::Broken(error.to_string()),
             None => Heard::Closed(None),

@@ -6,6 +6,7 @@ mod deploy;
 mod durable;
 #[cfg(target_os = "linux")]
 mod jobs;
+mod limits;
 mod mcp;
 mod memory;
 mod nginx;

@@ -63,6 +63,11 @@ impl OpenRequests {
         call.message.into_text()
     }
 
+    /// Whether somebody waits for it.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.requests.contains_key(id)
+    }
+
     /// Nobody wants this answer any more. Tells whether the agent still works on it.
     pub(super) fn forget(&mut self, id: &str) -> bool {
         self.requests.remove(id).is_some()
