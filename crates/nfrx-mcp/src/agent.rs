@@ -10,6 +10,7 @@ mod endpoint;
 mod headers;
 mod http_upstream;
 mod kept;
+mod oauth;
 mod options;
 mod policy;
 mod portrait;
@@ -31,14 +32,16 @@ use nfrx_tunnel::DialError;
 pub use client_config::{CLIENTS, ClientFileError, McpClient};
 pub use doctor::{Finding, diagnose, public_addresses};
 pub use endpoint::{Endpoint, EndpointError};
+pub use oauth::OAuthSettings;
 pub use options::{McpConfig, mcp_agent_specs};
 pub use servers::{ServersError, ServersFile};
 
 use crate::digest::TokenDigest;
 use crate::offer::ServerOffer;
 use http_upstream::{HttpSettings, HttpUpstream};
+use oauth::Tokens;
 use policy::{Guard, ToolPolicy};
-use servers::{Follower, ServerEntry, Transport};
+use servers::{Follower, HttpWay, ServerEntry, Transport};
 use service::{McpService, Served};
 use stdio::{StdioSettings, StdioUpstream};
 use upstream::Upstream;
@@ -118,7 +121,10 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
 fn only_entry(config: &AgentConfig, mcp: McpConfig) -> ServerEntry {
     let transport = match mcp.command {
         Some(command) => Transport::Stdio(command),
-        None => Transport::Http { endpoint: mcp.endpoint, headers: Vec::new() },
+        None => {
+            let way = HttpWay { endpoint: mcp.endpoint, headers: Vec::new(), oauth: mcp.oauth };
+            Transport::Http(Box::new(way))
+        }
     };
     ServerEntry {
         name: config.worker_name.clone(),
@@ -166,18 +172,27 @@ impl Maker {
         Ok(Served { offer, upstream })
     }
 
+    fn http(&self, way: &HttpWay, pass_authorization: bool) -> Result<HttpUpstream, String> {
+        let client = (self.clients)(way.endpoint.base()).map_err(|error| error.to_string())?;
+        let settings = HttpSettings {
+            head_max: self.head_max,
+            allow_streaming: self.allow_streaming,
+            pass_authorization,
+            headers: way.headers.clone(),
+            tokens: way.oauth.as_ref().map(|oauth| self.tokens(oauth)).transpose()?,
+        };
+        Ok(HttpUpstream::new(client, way.endpoint.clone(), settings))
+    }
+
+    /// The agent's own tokens of these settings.
+    fn tokens(&self, oauth: &OAuthSettings) -> Result<Tokens, String> {
+        let client = (self.clients)(oauth.token_url.base()).map_err(|error| error.to_string())?;
+        Ok(Tokens::new(client, oauth.clone()))
+    }
+
     fn upstream(&self, entry: &ServerEntry) -> Result<Arc<dyn Upstream>, String> {
         match &entry.transport {
-            Transport::Http { endpoint, headers } => {
-                let client = (self.clients)(endpoint.base()).map_err(|error| error.to_string())?;
-                let settings = HttpSettings {
-                    head_max: self.head_max,
-                    allow_streaming: self.allow_streaming,
-                    pass_authorization: entry.pass_authorization,
-                    headers: headers.clone(),
-                };
-                Ok(Arc::new(HttpUpstream::new(client, endpoint.clone(), settings)))
-            }
+            Transport::Http(way) => Ok(Arc::new(self.http(way, entry.pass_authorization)?)),
             Transport::Stdio(command) if cfg!(unix) => {
                 Ok(Arc::new(StdioUpstream::new(&entry.name, command.clone(), &self.stdio, &self.children)))
             }

@@ -205,7 +205,9 @@ impl Talk {
             true => first_answer(body).await?,
             false => serde_json::from_slice(&whole(body).await?).unwrap_or_default(),
         };
-        match (answer["result"].take(), answer["error"]["message"].as_str()) {
+        // It may be no object, and then has neither.
+        let result = answer.get_mut("result").map(Value::take).unwrap_or_default();
+        match (result, answer["error"]["message"].as_str()) {
             (Value::Null, Some(error)) => {
                 Err(TalkError::Refused { status: head.status, text: error.chars().take(200).collect() })
             }

@@ -12,6 +12,7 @@ mod leaving;
 mod login;
 mod many;
 mod node;
+mod oauth;
 mod old;
 mod operator;
 mod python;

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use http::{HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use nfrx_spi::Secret;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::expand::expand;
-use crate::agent::Endpoint;
+use super::oauth::WrittenOAuth;
 use crate::agent::policy::ToolPolicy;
 use crate::agent::stdio::ServerCommand;
+use crate::agent::{Endpoint, OAuthSettings};
 use crate::offer::is_public_id;
 
 /// The whole file, as it is written.
@@ -39,6 +40,7 @@ pub(super) struct Written {
     url: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    pub(super) oauth: Option<WrittenOAuth>,
     #[serde(default)]
     pub(super) disabled: bool,
     id: Option<String>,
@@ -83,14 +85,20 @@ pub(crate) struct ServerEntry {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Transport {
     /// By Streamable HTTP.
-    Http {
-        /// Where.
-        endpoint: Endpoint,
-        /// What each request says besides; the values are secrets.
-        headers: Vec<(HeaderName, HeaderValue)>,
-    },
+    Http(Box<HttpWay>),
     /// As a child, over its standard streams.
     Stdio(ServerCommand),
+}
+
+/// Where a server is, and what it wants of who asks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HttpWay {
+    /// Where.
+    pub(crate) endpoint: Endpoint,
+    /// What each request says besides; the values are secrets.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where the agent's own token comes from, if it needs one.
+    pub(crate) oauth: Option<OAuthSettings>,
 }
 
 impl Written {
@@ -146,7 +154,13 @@ impl Written {
                 let endpoint =
                     Endpoint::parse(&expand(&url, env)?).map_err(|error| format!("its `url` {error}"))?;
                 let headers = self.headers.iter().map(|(name, value)| header(name, &expand(value, env)?));
-                Ok(Transport::Http { endpoint, headers: headers.collect::<Result<_, String>>()? })
+                let headers = headers.collect::<Result<Vec<_>, String>>()?;
+                let oauth = self.oauth.map(|oauth| oauth.check(env)).transpose()?.flatten();
+                let has_authorization = headers.iter().any(|(name, _)| *name == AUTHORIZATION);
+                if oauth.is_some() && (self.pass_authorization || has_authorization) {
+                    return Err("it has `oauth` and another `Authorization`; a server gets one".into());
+                }
+                Ok(Transport::Http(Box::new(HttpWay { endpoint, headers, oauth })))
             }
             (Some(_), None) if !["", "stdio"].contains(&kind) => {
                 Err(format!("its `type` is `{kind}`, and a `command` is spoken to by `stdio`"))
