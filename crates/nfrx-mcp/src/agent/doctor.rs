@@ -62,21 +62,25 @@ pub async fn diagnose(
         allow_streaming: mcp.allow_streaming,
         clients: Arc::clone(&clients),
         stdio: mcp.stdio.clone(),
+        init_max: mcp.transports.init_max,
         children: children.clone(),
     };
-    let entries = entries(config, mcp)?;
+    let mut entries = entries(config, mcp)?;
     let mut findings = Vec::new();
-    for mut entry in entries {
-        if let Transport::Http(way) = &mut entry.transport
-            && let Some(oauth) = &mut way.oauth
-        {
-            // What is in the file says nothing of the endpoint, and is the agent's.
-            oauth.token_file = None;
+    for entry in &mut entries {
+        let mut oauths: Vec<_> = entry.transports.iter_mut().filter_map(Transport::oauth_mut).collect();
+        // What is in the file says nothing of the endpoint, and is the agent's.
+        oauths.iter_mut().for_each(|oauth| oauth.token_file = None);
+        let hint = match oauths.is_empty() {
+            true => "Does it run, and is its address right?",
+            false => "Does it run, is its address right, and does it get a token?",
+        };
+        if let Some(oauth) = oauths.first() {
             let what = format!("token endpoint {} of {}", oauth.token_url, entry.id);
             findings.push(Finding { what, outcome: token(&maker, oauth).await });
         }
         let what = format!("backend {}", entry.id);
-        findings.push(Finding { what, outcome: backend(&maker, &entry).await });
+        findings.push(Finding { what, outcome: backend(&maker, entry, hint).await });
     }
     let what = format!("server {}", config.server_url);
     findings.push(Finding { what, outcome: door(config, &clients).await });
@@ -112,14 +116,8 @@ async fn token(maker: &Maker, oauth: &OAuthSettings) -> Result<String, String> {
     }
 }
 
-async fn backend(maker: &Maker, entry: &ServerEntry) -> Result<String, String> {
+async fn backend(maker: &Maker, entry: &ServerEntry, hint: &str) -> Result<String, String> {
     let server = maker.upstream(entry)?;
-    let hint = match &entry.transport {
-        Transport::Http(way) if way.oauth.is_some() => {
-            "Does it run, is its address right, and does it get a token?"
-        }
-        Transport::Http(_) | Transport::Stdio(_) => "Does it run, and is its address right?",
-    };
     server.probe().await.map_err(|problem| format!("{problem}. {hint}"))?;
     hello(&server).await.map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue, LOCATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri, request};
 use nfrx_agent::client::{BackendClient, ClientError, Silence};
 use nfrx_spi::{Body, BoxFuture, CallError};
@@ -56,6 +56,28 @@ impl HttpUpstream {
     }
 }
 
+impl HttpUpstream {
+    /// Where it is.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.shared.endpoint
+    }
+
+    /// Asks the server for this target in the agent's own name.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Body>, CallError> {
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.headers_mut()) = (method, headers);
+        let (mut parts, body) = request.into_parts();
+        self.shared.add_own(&mut parts.headers);
+        self.shared.send(parts, target, body).await
+    }
+}
+
 impl Upstream for HttpUpstream {
     fn handle(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         let shared = Arc::clone(&self.shared);
@@ -78,13 +100,17 @@ impl Shared {
         let (mut parts, body) = request.into_parts();
         let HttpSettings { pass_authorization, allow_streaming, .. } = self.settings;
         headers::to_server(&mut parts.headers, pass_authorization, allow_streaming);
-        for (name, value) in &self.settings.headers {
-            parts.headers.insert(name, value.clone());
-        }
+        self.add_own(&mut parts.headers);
         let target = self.endpoint.target(parts.uri.path(), parts.uri.query());
         let mut answer = self.send(parts, &target, body).await?;
         headers::to_relay(answer.headers_mut());
         Ok(answer)
+    }
+
+    fn add_own(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.settings.headers {
+            headers.insert(name, value.clone());
+        }
     }
 
     /// Sends a request, with the agent's own token if it has one. A token that is refused is

@@ -5,6 +5,7 @@ use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret};
 
 use super::oauth::{OAuthSettings, oauth_specs};
 use super::stdio::{ServerCommand, StdioSettings, stdio_specs};
+use super::transports::{TransportOrder, transport_specs};
 use super::{Endpoint, ServersFile};
 
 /// What an MCP agent runs on besides the common options, checked.
@@ -14,6 +15,8 @@ pub struct McpConfig {
     pub endpoint: Endpoint,
     /// What is started in place of an address.
     pub command: Option<ServerCommand>,
+    /// In which ways it is reached.
+    pub transports: TransportOrder,
     /// How servers are run that are started here.
     pub stdio: StdioSettings,
     /// The file that names the servers.
@@ -79,6 +82,7 @@ pub fn mcp_agent_specs() -> Vec<ArgSpec> {
             .default("false"),
     ]);
     specs.extend(oauth_specs());
+    specs.extend(transport_specs());
     specs.extend(stdio_specs());
     specs
 }
@@ -98,9 +102,11 @@ impl McpConfig {
             let why = "false beside MCP_OAUTH_TOKEN_URL: a server gets one Authorization";
             return Err(option_error(options, "mcp_pass_authorization", why));
         }
+        let command = ServerCommand::from_options(options)?;
         Ok(Self {
             endpoint,
-            command: ServerCommand::from_options(options)?,
+            transports: TransportOrder::from_options(options, command.is_some())?,
+            command,
             stdio: StdioSettings::from_options(options)?,
             servers_file: servers_file.map(|path| ServersFile::new(path.into(), text("client_id"))),
             allow_streaming: options.flag("mcp_http_allow_streaming")?,

@@ -18,6 +18,7 @@ mod operator;
 mod python;
 mod rig;
 mod servers;
+mod sse;
 mod stand;
 #[cfg(unix)]
 mod stdio;

@@ -67,8 +67,8 @@ pub(crate) struct ServerEntry {
     pub(crate) name: String,
     /// Its public id.
     pub(crate) id: String,
-    /// The way to it.
-    pub(crate) transport: Transport,
+    /// The ways to it, tried in this order; at least one.
+    pub(crate) transports: Vec<Transport>,
     /// Which of its tools may be called.
     pub(crate) policy: ToolPolicy,
     /// What callers need who have no key of the relay.
@@ -86,6 +86,8 @@ pub(crate) struct ServerEntry {
 pub(crate) enum Transport {
     /// By Streamable HTTP.
     Http(Box<HttpWay>),
+    /// By the HTTP+SSE of the protocol's first revision.
+    Sse(Box<HttpWay>),
     /// As a child, over its standard streams.
     Stdio(ServerCommand),
 }
@@ -99,6 +101,16 @@ pub(crate) struct HttpWay {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Where the agent's own token comes from, if it needs one.
     pub(crate) oauth: Option<OAuthSettings>,
+}
+
+impl Transport {
+    /// Where tokens for it come from.
+    pub(crate) fn oauth_mut(&mut self) -> Option<&mut OAuthSettings> {
+        match self {
+            Self::Http(way) | Self::Sse(way) => way.oauth.as_mut(),
+            Self::Stdio(_) => None,
+        }
+    }
 }
 
 impl Written {
@@ -134,7 +146,7 @@ impl Written {
             replicas: self.replicas,
             pass_authorization: self.pass_authorization,
             below: self.subpaths,
-            transport: self.transport(env)?,
+            transports: vec![self.transport(env)?],
         })
     }
 
@@ -146,9 +158,12 @@ impl Written {
             }
             (None, None) => Err("it has neither a `url` nor a `command`".into()),
             (None, Some(_))
-                if !["", "http", "streamable-http", "streamableHttp", "streamable_http"].contains(&kind) =>
+                if !["", "sse", "http", "streamable-http", "streamableHttp", "streamable_http"]
+                    .contains(&kind) =>
             {
-                Err(format!("its `type` is `{kind}`, and a `url` is asked by `http` (Streamable HTTP) here"))
+                Err(format!(
+                    "its `type` is `{kind}`, and a `url` is asked by `http` (Streamable HTTP) or `sse`"
+                ))
             }
             (None, Some(url)) => {
                 let endpoint =
@@ -160,7 +175,8 @@ impl Written {
                 if oauth.is_some() && (self.pass_authorization || has_authorization) {
                     return Err("it has `oauth` and another `Authorization`; a server gets one".into());
                 }
-                Ok(Transport::Http(Box::new(HttpWay { endpoint, headers, oauth })))
+                let way = Box::new(HttpWay { endpoint, headers, oauth });
+                Ok(if kind == "sse" { Transport::Sse(way) } else { Transport::Http(way) })
             }
             (Some(_), None) if !["", "stdio"].contains(&kind) => {
                 Err(format!("its `type` is `{kind}`, and a `command` is spoken to by `stdio`"))
