@@ -45,4 +45,9 @@ async def use(url):
         print("elicitation")
 
 
-serve() if sys.argv[1] == "serve" else asyncio.run(use(sys.argv[1]))
+async def use_in_time(url):
+    async with asyncio.timeout(30):
+        await use(url)
+
+
+serve() if sys.argv[1] == "serve" else asyncio.run(use_in_time(sys.argv[1]))
