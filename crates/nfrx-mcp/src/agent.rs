@@ -10,18 +10,21 @@ mod endpoint;
 mod headers;
 mod http_upstream;
 mod kept;
+mod maker;
+mod oauth;
 mod options;
 mod policy;
 mod portrait;
 mod servers;
 mod service;
+mod sse;
 pub mod stdio;
 mod talk;
+mod transports;
 mod upstream;
 mod v1;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use nfrx_agent::client::{BackendClient, ClientError};
 use nfrx_agent::{Agent, AgentConfig, BaseUrl, ServiceParts, StatusBoard};
@@ -31,19 +34,17 @@ use nfrx_tunnel::DialError;
 pub use client_config::{CLIENTS, ClientFileError, McpClient};
 pub use doctor::{Finding, diagnose, public_addresses};
 pub use endpoint::{Endpoint, EndpointError};
+pub use oauth::OAuthSettings;
 pub use options::{McpConfig, mcp_agent_specs};
 #[cfg(feature = "fuzzing")]
 pub(crate) use servers::count as count_servers;
 pub use servers::{ServersError, ServersFile};
+pub use transports::{TransportKind, TransportOrder};
 
-use crate::digest::TokenDigest;
-use crate::offer::ServerOffer;
-use http_upstream::{HttpSettings, HttpUpstream};
-use policy::{Guard, ToolPolicy};
-use servers::{Follower, ServerEntry, Transport};
-use service::{McpService, Served};
-use stdio::{StdioSettings, StdioUpstream};
-use upstream::Upstream;
+use maker::Maker;
+use policy::ToolPolicy;
+use servers::{Follower, HttpWay, ServerEntry, Transport};
+use service::McpService;
 
 /// Why an agent could not be made of its options.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,7 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
         allow_streaming: mcp.allow_streaming,
         clients,
         stdio: mcp.stdio.clone(),
+        init_max: mcp.transports.init_max,
         children: children.clone(),
     };
     let (servers, follower, replicas) = match mcp.servers_file.clone() {
@@ -118,14 +120,17 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
 
 /// The server that the options name, under the agent's own id.
 fn only_entry(config: &AgentConfig, mcp: McpConfig) -> ServerEntry {
-    let transport = match mcp.command {
-        Some(command) => Transport::Stdio(command),
-        None => Transport::Http { endpoint: mcp.endpoint, headers: Vec::new() },
-    };
+    let way = Box::new(HttpWay { endpoint: mcp.endpoint, headers: Vec::new(), oauth: mcp.oauth });
+    let command = mcp.command.unwrap_or_default();
+    let transports = mcp.transports.kinds.into_iter().map(|kind| match kind {
+        TransportKind::Stdio => Transport::Stdio(command.clone()),
+        TransportKind::Http => Transport::Http(way.clone()),
+        TransportKind::Sse => Transport::Sse(way.clone()),
+    });
     ServerEntry {
         name: config.worker_name.clone(),
         id: config.worker_id.clone(),
-        transport,
+        transports: transports.collect(),
         policy: ToolPolicy::default(),
         auth_token: mcp.auth_token,
         replicas: mcp.replicas,
@@ -134,58 +139,11 @@ fn only_entry(config: &AgentConfig, mcp: McpConfig) -> ServerEntry {
     }
 }
 
-/// Makes what serves an entry.
-struct Maker {
-    head_max: Option<Duration>,
-    allow_streaming: bool,
-    clients: Clients,
-    stdio: StdioSettings,
-    /// Whose tasks the processes of servers are.
-    children: Drain,
-}
-
 /// Ends the processes of servers with the agent's own tasks.
 struct CutOnDrop(Drain);
 
 impl Drop for CutOnDrop {
     fn drop(&mut self) {
         self.0.cut();
-    }
-}
-
-impl Maker {
-    fn serve(&self, entry: &ServerEntry) -> Result<Served, String> {
-        let upstream = Guard::around(self.upstream(entry)?, entry.policy.clone());
-        let offer = ServerOffer {
-            id: entry.id.clone(),
-            name: entry.name.clone(),
-            ready: false,
-            replicas: entry.replicas,
-            token: entry.auth_token.as_ref().map(|token| TokenDigest::of(token.reveal())),
-            pass_authorization: entry.pass_authorization,
-            below: entry.below,
-        };
-        Ok(Served { offer, upstream })
-    }
-
-    fn upstream(&self, entry: &ServerEntry) -> Result<Arc<dyn Upstream>, String> {
-        match &entry.transport {
-            Transport::Http { endpoint, headers } => {
-                let client = (self.clients)(endpoint.base()).map_err(|error| error.to_string())?;
-                let settings = HttpSettings {
-                    head_max: self.head_max,
-                    allow_streaming: self.allow_streaming,
-                    pass_authorization: entry.pass_authorization,
-                    headers: headers.clone(),
-                };
-                Ok(Arc::new(HttpUpstream::new(client, endpoint.clone(), settings)))
-            }
-            Transport::Stdio(command) if cfg!(unix) => {
-                Ok(Arc::new(StdioUpstream::new(&entry.name, command.clone(), &self.stdio, &self.children)))
-            }
-            Transport::Stdio(command) => {
-                Err(format!("`{}` can be started on Unix systems only", command.command))
-            }
-        }
     }
 }

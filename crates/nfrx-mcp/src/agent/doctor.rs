@@ -12,10 +12,10 @@ use nfrx_runtime::Drain;
 use nfrx_spi::{Body, KEY_HEADER, Secret};
 
 use super::http_upstream::{HttpSettings, HttpUpstream};
-use super::servers::ServerEntry;
+use super::servers::{ServerEntry, Transport};
 use super::talk::{self, TalkError};
 use super::upstream::Upstream;
-use super::{AgentError, Clients, CutOnDrop, Endpoint, Maker, McpConfig, only_entry};
+use super::{AgentError, Clients, CutOnDrop, Endpoint, Maker, McpConfig, OAuthSettings, only_entry};
 use crate::offer::segment;
 
 /// How long one question may take.
@@ -62,13 +62,25 @@ pub async fn diagnose(
         allow_streaming: mcp.allow_streaming,
         clients: Arc::clone(&clients),
         stdio: mcp.stdio.clone(),
+        init_max: mcp.transports.init_max,
         children: children.clone(),
     };
-    let entries = entries(config, mcp)?;
+    let mut entries = entries(config, mcp)?;
     let mut findings = Vec::new();
-    for entry in &entries {
+    for entry in &mut entries {
+        let mut oauths: Vec<_> = entry.transports.iter_mut().filter_map(Transport::oauth_mut).collect();
+        // What is in the file says nothing of the endpoint, and is the agent's.
+        oauths.iter_mut().for_each(|oauth| oauth.token_file = None);
+        let hint = match oauths.is_empty() {
+            true => "Does it run, and is its address right?",
+            false => "Does it run, is its address right, and does it get a token?",
+        };
+        if let Some(oauth) = oauths.first() {
+            let what = format!("token endpoint {} of {}", oauth.token_url, entry.id);
+            findings.push(Finding { what, outcome: token(&maker, oauth).await });
+        }
         let what = format!("backend {}", entry.id);
-        findings.push(Finding { what, outcome: backend(&maker, entry).await });
+        findings.push(Finding { what, outcome: backend(&maker, entry, hint).await });
     }
     let what = format!("server {}", config.server_url);
     findings.push(Finding { what, outcome: door(config, &clients).await });
@@ -97,9 +109,16 @@ fn public_base(server_url: &str) -> String {
     path.strip_suffix("/connect").unwrap_or(path).to_owned()
 }
 
-async fn backend(maker: &Maker, entry: &ServerEntry) -> Result<String, String> {
+async fn token(maker: &Maker, oauth: &OAuthSettings) -> Result<String, String> {
+    match maker.tokens(oauth)?.get().await {
+        Ok(_) => Ok(format!("it gives `{}` a token", oauth.client_id)),
+        Err(error) => Err(format!("{error}. Are MCP_OAUTH_TOKEN_URL, client id, secret and scopes right?")),
+    }
+}
+
+async fn backend(maker: &Maker, entry: &ServerEntry, hint: &str) -> Result<String, String> {
     let server = maker.upstream(entry)?;
-    server.probe().await.map_err(|problem| format!("{problem}. Does it run, and is its address right?"))?;
+    server.probe().await.map_err(|problem| format!("{problem}. {hint}"))?;
     hello(&server).await.map_err(|error| error.to_string())
 }
 
@@ -162,8 +181,13 @@ async fn public(url: &str, id: &str, api_key: Option<&Secret>, clients: &Clients
         }
     };
     let client = clients(endpoint.base()).map_err(|error| error.to_string())?;
-    let settings =
-        HttpSettings { head_max: Some(ASK_MAX), allow_streaming: true, pass_authorization: false, headers };
+    let settings = HttpSettings {
+        head_max: Some(ASK_MAX),
+        allow_streaming: true,
+        pass_authorization: false,
+        headers,
+        tokens: None,
+    };
     let server: Arc<dyn Upstream> = Arc::new(HttpUpstream::new(client, endpoint, settings));
     hello(&server).await.map_err(|error| match error.status() {
         Some(StatusCode::UNAUTHORIZED) if api_key.is_none() => {

@@ -72,6 +72,8 @@ impl Endpoint {
                 return None;
             }
             format!("{}{}", other.path, other.query)
+        } else if location.starts_with('?') {
+            format!("{}{location}", target.split('?').next().unwrap_or_default())
         } else {
             let path = target.split('?').next().unwrap_or_default();
             let folder = path.rfind('/').map_or("", |at| &path[..at]);
@@ -117,6 +119,7 @@ mod tests {
         let to = |location: &str| at.redirected("/mcp/?a=b", location);
         assert_eq!(to("/mcp").as_deref(), Some("/mcp"));
         assert_eq!(to("http://h:1/mcp?x=1").as_deref(), Some("/mcp?x=1"));
+        assert_eq!(to("?s=1").as_deref(), Some("/mcp/?s=1"));
         assert_eq!(to("../mcp").as_deref(), Some("/mcp/../mcp"));
         // Seen to fail: without the comparison of origins.
         for elsewhere in

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue, LOCATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri, request};
 use nfrx_agent::client::{BackendClient, ClientError, Silence};
 use nfrx_spi::{Body, BoxFuture, CallError};
@@ -13,13 +13,14 @@ use tracing::{debug, warn};
 use super::endpoint::Endpoint;
 use super::headers;
 use super::kept::Kept;
+use super::oauth::Tokens;
 use super::upstream::Upstream;
 
 /// Redirects of one request that are followed.
 const REDIRECTS_MAX: u32 = 3;
 
 /// How a server is asked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct HttpSettings {
     /// How long an answer's head may take; `None` for no limit. A GET has none: its head may
     /// come with the first message.
@@ -30,6 +31,8 @@ pub(super) struct HttpSettings {
     pub(super) pass_authorization: bool,
     /// What each request says besides, in place of what the client says.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The agent's own tokens towards it.
+    pub(super) tokens: Option<Tokens>,
 }
 
 /// One server. Clones share it.
@@ -53,6 +56,28 @@ impl HttpUpstream {
     }
 }
 
+impl HttpUpstream {
+    /// Where it is.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.shared.endpoint
+    }
+
+    /// Asks the server for this target in the agent's own name.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Body>, CallError> {
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.headers_mut()) = (method, headers);
+        let (mut parts, body) = request.into_parts();
+        self.shared.add_own(&mut parts.headers);
+        self.shared.send(parts, target, body).await
+    }
+}
+
 impl Upstream for HttpUpstream {
     fn handle(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         let shared = Arc::clone(&self.shared);
@@ -62,6 +87,9 @@ impl Upstream for HttpUpstream {
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let shared = &self.shared;
+            if let Some(tokens) = &shared.settings.tokens {
+                tokens.get().await.map_err(|error| error.to_string())?;
+            }
             shared.client.reach().await.map_err(|error| format!("{}: {error}", shared.endpoint))
         })
     }
@@ -72,17 +100,68 @@ impl Shared {
         let (mut parts, body) = request.into_parts();
         let HttpSettings { pass_authorization, allow_streaming, .. } = self.settings;
         headers::to_server(&mut parts.headers, pass_authorization, allow_streaming);
+        self.add_own(&mut parts.headers);
+        let target = self.endpoint.target(parts.uri.path(), parts.uri.query());
+        let mut answer = self.send(parts, &target, body).await?;
+        headers::to_relay(answer.headers_mut());
+        Ok(answer)
+    }
+
+    fn add_own(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.settings.headers {
-            parts.headers.insert(name, value.clone());
+            headers.insert(name, value.clone());
         }
-        let mut target = self.endpoint.target(parts.uri.path(), parts.uri.query());
-        let (mut body, kept) = Kept::of(body);
+    }
+
+    /// Sends a request, with the agent's own token if it has one. A token that is refused is
+    /// replaced once, if the same request can be made again: the server has done nothing for
+    /// it. Else the refusal is the answer.
+    async fn send(
+        &self,
+        mut parts: request::Parts,
+        target: &str,
+        body: Body,
+    ) -> Result<Response<Body>, CallError> {
+        let (body, kept) = Kept::of(body);
+        let Some(tokens) = &self.settings.tokens else {
+            return self.follow(&parts, target, body, &kept).await;
+        };
+        let mut token = tokens.get().await.map_err(|error| error.call_error())?;
+        parts.headers.insert(AUTHORIZATION, token.bearer.clone());
+        let mut answer = self.follow(&parts, target, body, &kept).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        tokens.refused(&token).await;
+        if let Some(again) = kept.again().filter(|_| !token.is_new)
+            && let Ok(newer) = tokens.get().await
+        {
+            debug!(server = %self.endpoint, "the server refused a token, trying a newer one");
+            token = newer;
+            parts.headers.insert(AUTHORIZATION, token.bearer.clone());
+            answer = self.follow(&parts, target, again, &kept).await?;
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                tokens.refused(&token).await;
+            }
+        }
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            warn!(server = %self.endpoint, "the server refuses the agent's token: are MCP_OAUTH_SCOPES right?");
+        }
+        Ok(answer)
+    }
+
+    /// Asks, and asks where the server says to ask instead.
+    async fn follow(
+        &self,
+        parts: &request::Parts,
+        target: &str,
+        mut body: Body,
+        kept: &Kept,
+    ) -> Result<Response<Body>, CallError> {
+        let mut target = target.to_owned();
         for _ in 0..=REDIRECTS_MAX {
-            let mut answer = self.ask(&parts, &target, body).await.map_err(|error| failed(&error))?;
-            let Some(next) = self.redirect(&answer, &target) else {
-                headers::to_relay(answer.headers_mut());
-                return Ok(answer);
-            };
+            let answer = self.ask(parts, &target, body).await.map_err(|error| failed(&error))?;
+            let Some(next) = self.redirect(&answer, &target) else { return Ok(answer) };
             let Some(again) = kept.again() else {
                 warn!(server = %self.endpoint, "a request is too long to follow a redirect with it");
                 return Err(CallError::Upstream);

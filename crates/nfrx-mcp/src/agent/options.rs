@@ -3,7 +3,9 @@
 use nfrx_agent::{agent_specs, option_error};
 use nfrx_spi::{ArgSpec, ArgType, OptionError, PluginOptions, Secret};
 
+use super::oauth::{OAuthSettings, oauth_specs};
 use super::stdio::{ServerCommand, StdioSettings, stdio_specs};
+use super::transports::{TransportOrder, transport_specs};
 use super::{Endpoint, ServersFile};
 
 /// What an MCP agent runs on besides the common options, checked.
@@ -13,6 +15,8 @@ pub struct McpConfig {
     pub endpoint: Endpoint,
     /// What is started in place of an address.
     pub command: Option<ServerCommand>,
+    /// In which ways it is reached.
+    pub transports: TransportOrder,
     /// How servers are run that are started here.
     pub stdio: StdioSettings,
     /// The file that names the servers.
@@ -23,6 +27,8 @@ pub struct McpConfig {
     pub auth_token: Option<Secret>,
     /// Whether the server gets the caller's own `Authorization`.
     pub pass_authorization: bool,
+    /// Where the agent's own token towards the server comes from, if it needs one.
+    pub oauth: Option<OAuthSettings>,
     /// Whether other agents may serve the same id.
     pub replicas: bool,
     /// Whether paths below the server's address may be asked for.
@@ -75,6 +81,8 @@ pub fn mcp_agent_specs() -> Vec<ArgSpec> {
             .from("--mcp-subpaths", "MCP_SUBPATHS", "mcp_subpaths")
             .default("false"),
     ]);
+    specs.extend(oauth_specs());
+    specs.extend(transport_specs());
     specs.extend(stdio_specs());
     specs
 }
@@ -88,14 +96,23 @@ impl McpConfig {
         let text = |id| Some(options.text(id).trim()).filter(|text| !text.is_empty()).map(str::to_owned);
         let token = options.text("auth_token").trim();
         let servers_file = text("mcp_servers_file");
+        let oauth = OAuthSettings::from_options(options)?;
+        let pass_authorization = options.flag("mcp_pass_authorization")?;
+        if pass_authorization && oauth.is_some() {
+            let why = "false beside MCP_OAUTH_TOKEN_URL: a server gets one Authorization";
+            return Err(option_error(options, "mcp_pass_authorization", why));
+        }
+        let command = ServerCommand::from_options(options)?;
         Ok(Self {
             endpoint,
-            command: ServerCommand::from_options(options)?,
+            transports: TransportOrder::from_options(options, command.is_some())?,
+            command,
             stdio: StdioSettings::from_options(options)?,
             servers_file: servers_file.map(|path| ServersFile::new(path.into(), text("client_id"))),
             allow_streaming: options.flag("mcp_http_allow_streaming")?,
             auth_token: (!token.is_empty()).then(|| Secret::new(token)),
-            pass_authorization: options.flag("mcp_pass_authorization")?,
+            pass_authorization,
+            oauth,
             replicas: options.flag("mcp_replicas")?,
             below: options.flag("mcp_subpaths")?,
         })
@@ -124,6 +141,10 @@ mod tests {
         let error = read(&[("provider_url", "localhost:7777")]).expect_err("refused").to_string();
         assert!(error.contains("PROVIDER_URL") && error.contains("localhost:7777"), "{error}");
         assert!(!format!("{:?}", read(&[("auth_token", "hunter2")])).contains("hunter2"));
+        let oauth = [("mcp_oauth_token_url", "http://h/"), ("mcp_oauth_client_id", "a")];
+        let both = [&oauth[..], &[("mcp_pass_authorization", "true")]].concat();
+        let error = read(&both).expect_err("refused").to_string();
+        assert!(error.contains("MCP_PASS_AUTHORIZATION"), "{error}");
     }
 
     #[test]

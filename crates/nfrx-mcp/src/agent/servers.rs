@@ -8,13 +8,14 @@
 mod entry;
 mod expand;
 mod follow;
+mod oauth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::offer::SERVERS_MAX;
 
-pub(crate) use entry::{ServerEntry, Transport};
+pub(crate) use entry::{HttpWay, ServerEntry, Transport};
 pub(super) use follow::Follower;
 
 /// A longer file is none of servers.
@@ -86,6 +87,8 @@ fn parse(
     let mut by_id = BTreeMap::new();
     for (name, written) in file.servers {
         unknown.extend(written.others.keys().map(|key| format!("{name}.{key}")));
+        let oauth = written.oauth.iter().flat_map(|oauth| oauth.others.keys());
+        unknown.extend(oauth.map(|key| format!("{name}.oauth.{key}")));
         if written.disabled {
             continue;
         }

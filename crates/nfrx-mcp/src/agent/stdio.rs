@@ -4,7 +4,8 @@
 //! process of its own; in the modern era all clients share one. Either way a client sees a
 //! server that speaks HTTP by itself, with all the duties that the protocol lays on one.
 //! Processes and sessions belong to the agent, not to its tunnel: they are still there when
-//! a tunnel was lost and is back.
+//! a tunnel was lost and is back. Who has sessions of the legacy era and no processes hands
+//! them to the same machinery, as [`super::sse`] does.
 
 #![expect(clippy::result_large_err, reason = "a refusal is the whole answer, made once a request")]
 
@@ -34,6 +35,7 @@ mod tools;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use nfrx_runtime::Drain;
@@ -41,14 +43,19 @@ use nfrx_spi::{Body, BoxFuture, CallError};
 use tokio::time::Instant;
 
 use super::upstream::Upstream;
-use launch::{Launch, Supervised};
+use launch::Supervised;
+use message::{Kind, Message};
 use modern::Asked;
 use post::Posted;
-use sessions::{Nursery, SESSION_ID, SessionLimits, Sessions};
+use sessions::{Nursery, SESSION_ID, Sessions};
 use shared::{Era, NoChild, Shared};
 use stderr::LastWords;
 
+pub(super) use child::LINE_BYTES_MAX;
 pub use launch::ServerCommand;
+pub(super) use launch::{Launch, Process};
+pub(super) use lines::{Line, Lines};
+pub(super) use sessions::SessionLimits;
 pub use settings::{StdioSettings, stdio_specs};
 pub use supervisor::{SUPERVISE, Supervisor, supervise};
 
@@ -60,7 +67,8 @@ pub(super) struct StdioUpstream(Arc<Server>);
 
 struct Server {
     sessions: Sessions,
-    shared: Shared,
+    /// What the modern era is served by; `None` where there is only the legacy one.
+    shared: Option<Shared>,
     /// What all its processes said.
     words: LastWords,
 }
@@ -68,7 +76,7 @@ struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.sessions.close_all();
-        self.shared.stop();
+        self.shared.iter().for_each(Shared::stop);
     }
 }
 
@@ -82,10 +90,25 @@ impl StdioUpstream {
 
     /// The same with processes that are started by other means, as tests do.
     fn with_launch(server: &str, launch: Arc<dyn Launch>, limits: SessionLimits, drain: &Drain) -> Self {
+        Self::of(server, launch, limits, drain, true)
+    }
+
+    /// A server of the legacy era that is spoken to as processes are.
+    pub(super) fn of_legacy(
+        server: &str,
+        launch: Arc<dyn Launch>,
+        limits: SessionLimits,
+        drain: &Drain,
+    ) -> Self {
+        Self::of(server, launch, limits, drain, false)
+    }
+
+    fn of(server: &str, launch: Arc<dyn Launch>, limits: SessionLimits, drain: &Drain, modern: bool) -> Self {
         let words = LastWords::default();
         let nursery = Nursery { server: server.into(), launch, drain: drain.clone(), words: words.clone() };
         let sessions = Sessions::new(nursery.clone(), limits);
-        Self(Arc::new(Server { sessions, shared: Shared::new(nursery), words }))
+        let shared = modern.then(|| Shared::new(nursery));
+        Self(Arc::new(Server { sessions, shared, words }))
     }
 }
 
@@ -125,7 +148,8 @@ impl Server {
 
     async fn modern(&self, headers: &HeaderMap, asked: Asked) -> Response<Body> {
         let id = asked.message.raw_id();
-        match self.shared.era().await {
+        let Some(shared) = &self.shared else { return answer::not_spoken(id) };
+        match shared.era().await {
             Ok(Era::Legacy) => answer::not_spoken(id),
             Ok(Era::Modern(child)) => {
                 let known = child.tools();
@@ -168,6 +192,13 @@ fn without_session(headers: &HeaderMap) -> Response<Body> {
     }
 }
 
+/// The answer to a message that did not reach its server, if it is a request.
+pub(super) fn failure_of(line: &Bytes, why: &str) -> Option<Bytes> {
+    let message = Message::parse(line)?;
+    let is_request = matches!(message.kind, Kind::Request { .. });
+    is_request.then(|| answer::failure(message.raw_id(), why))
+}
+
 fn session_needed() -> Response<Body> {
     answer::text(StatusCode::BAD_REQUEST, "the Mcp-Session-Id header is missing\n")
 }
@@ -180,10 +211,11 @@ impl Upstream for StdioUpstream {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            match self.0.sessions.starts().outcome() {
+            match (self.0.sessions.starts().outcome(), &self.0.shared) {
                 // Some servers do not stand the question for their era, but do serve.
-                Ok(true) => Ok(()),
-                Ok(false) | Err(_) => self.0.shared.probe().await,
+                (Ok(true), _) | (Ok(false), None) => Ok(()),
+                (Ok(false) | Err(_), Some(shared)) => shared.probe().await,
+                (Err(why), None) => Err(why),
             }
         })
     }

@@ -37,8 +37,8 @@ pub(super) enum TalkError {
     #[error("{0}")]
     Call(#[from] CallError),
     /// It took too long.
-    #[error("it did not answer within {} s", TALK_MAX.as_secs())]
-    Timeout,
+    #[error("it did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
     /// Another status.
     #[error("it answered with status {0}")]
     Status(StatusCode),
@@ -60,7 +60,7 @@ impl TalkError {
     pub(super) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Status(status) | Self::Refused { status, .. } => Some(*status),
-            Self::Call(_) | Self::Timeout | Self::NotMcp => None,
+            Self::Call(_) | Self::Timeout(_) | Self::NotMcp => None,
         }
     }
 }
@@ -97,7 +97,17 @@ pub(super) async fn hello(server: &Arc<dyn Upstream>) -> Result<Hello, TalkError
         talk.close().await;
         Ok(Hello { server: named(&result), revision: talk.revision, tools: tools? })
     };
-    tokio::time::timeout(TALK_MAX, talking).await.unwrap_or(Err(TalkError::Timeout))
+    tokio::time::timeout(TALK_MAX, talking).await.unwrap_or(Err(TalkError::Timeout(TALK_MAX)))
+}
+
+/// Opens a conversation within so long, and ends it.
+pub(super) async fn greet(server: &Arc<dyn Upstream>, within: Duration) -> Result<(), TalkError> {
+    let talking = async {
+        let (talk, _) = Talk::open(Arc::clone(server)).await?;
+        talk.close().await;
+        Ok(())
+    };
+    tokio::time::timeout(within, talking).await.unwrap_or(Err(TalkError::Timeout(within)))
 }
 
 fn named(result: &Value) -> String {
@@ -205,7 +215,9 @@ impl Talk {
             true => first_answer(body).await?,
             false => serde_json::from_slice(&whole(body).await?).unwrap_or_default(),
         };
-        match (answer["result"].take(), answer["error"]["message"].as_str()) {
+        // It may be no object, and then has neither.
+        let result = answer.get_mut("result").map(Value::take).unwrap_or_default();
+        match (result, answer["error"]["message"].as_str()) {
             (Value::Null, Some(error)) => {
                 Err(TalkError::Refused { status: head.status, text: error.chars().take(200).collect() })
             }

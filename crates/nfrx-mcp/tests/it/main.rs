@@ -12,11 +12,13 @@ mod leaving;
 mod login;
 mod many;
 mod node;
+mod oauth;
 mod old;
 mod operator;
 mod python;
 mod rig;
 mod servers;
+mod sse;
 mod stand;
 #[cfg(unix)]
 mod stdio;

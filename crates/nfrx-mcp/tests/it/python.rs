@@ -23,3 +23,25 @@ async fn python_clients_of_both_eras_use_all_that_a_server_has() {
     let expected: Vec<_> = expected.chain(fast.map(|word| format!("fastmcp {word}"))).collect();
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
 }
+
+// Seen to fail: with answers to the server's own requests left out.
+#[tokio::test]
+async fn a_client_of_today_uses_a_server_of_the_first_revision() {
+    let python = || Command::new(from_xtask("NFRX_PYTHON"));
+    let mut server = python();
+    server.arg(script("python/mcp_sse.py")).arg("serve");
+    let address = |line: &str| {
+        let (_, rest) = line.split_once("running on ")?;
+        Some(format!("{}/sse", rest.split_whitespace().next()?))
+    };
+    let server = Backend::start(server, address).await;
+    let options = [("mcp_enable_legacy_sse", "true")];
+    let stand = Stand::of(&[("public", "true")], server.url(), &options).await;
+    let mut client = python();
+    client.arg(script("python/mcp_sse.py")).arg(stand.url());
+    let ran = output(client).await;
+    let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{errors}");
+    let said = String::from_utf8(ran.stdout).expect("it prints text");
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["tools", "progress", "elicitation"]);
+}

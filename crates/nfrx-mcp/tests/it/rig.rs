@@ -1,5 +1,6 @@
 //! A relay, its agents, and how a test asks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use hyper::body::Incoming;
 use nfrx_agent::client::BackendClient;
 use nfrx_agent::{AgentConfig, AgentStatus, BaseUrl, StatusBoard};
 use nfrx_mcp::McpFactory;
-use nfrx_mcp::agent::{McpConfig, agent_with, mcp_agent_specs};
+use nfrx_mcp::agent::{Clients, McpConfig, agent_with, mcp_agent_specs};
 
 use nfrx_spi::{PluginFactory, PluginOptions};
 use nfrx_testkit::http::Answer;
@@ -48,6 +49,29 @@ pub(crate) async fn clock(fake: &Fake) -> (Relay, McpAgent) {
     (relay, agent)
 }
 
+/// A folder that goes with its test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("nfrx-mcp-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        Self(folder)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("it is ours");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// What an agent is to be.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -73,25 +97,28 @@ impl Plan {
         self
     }
 
-    /// Starts it; it dials at `entrance`.
-    pub(crate) fn start(self, entrance: &Entrance, fake: &Fake) -> McpAgent {
+    /// What `nfrx mcp` reads.
+    pub(crate) fn settings(&self) -> (AgentConfig, McpConfig) {
         let mut values = vec![
             ("server_url".to_owned(), "ws://localhost/api/mcp/connect".to_owned()),
             ("client_key".to_owned(), WORKER_KEY.to_owned()),
-            ("client_id".to_owned(), self.id),
+            ("client_id".to_owned(), self.id.clone()),
             ("reconnect".to_owned(), "true".to_owned()),
             ("provider_url".to_owned(), "http://10.0.0.5:7777/mcp".to_owned()),
         ];
-        values.extend(self.options);
+        values.extend(self.options.iter().cloned());
         let options = PluginOptions::new(mcp_agent_specs(), values.into_iter().collect());
         let config = AgentConfig::from_options(&options).expect("tests write valid options");
         let mut mcp = McpConfig::from_options(&options).expect("tests write valid options");
         mcp.stdio.supervisor = crate::stand::supervisor();
-        let fake = fake.clone();
-        let clients =
-            move |base: &BaseUrl| BackendClient::with_connector(base.clone(), Arc::new(fake.clone()), None);
+        (config, mcp)
+    }
+
+    /// Starts it; it dials at `entrance`.
+    pub(crate) fn start(self, entrance: &Entrance, fake: &Fake) -> McpAgent {
+        let (config, mcp) = self.settings();
         let dials = Dialer::new(entrance, PipeOptions::default()).carrying(self.carrier);
-        let agent = agent_with(config, mcp, Arc::new(clients)).expect("a valid address");
+        let agent = agent_with(config, mcp, clients(fake)).expect("a valid address");
         McpAgent::run(agent.with_connect(Arc::new(dials.clone())), dials)
     }
 
@@ -101,6 +128,12 @@ impl Plan {
         agent.until(|status| status.connected_to_server).await;
         agent
     }
+}
+
+/// Clients that reach `fake`, whatever the address.
+pub(crate) fn clients(fake: &Fake) -> Clients {
+    let fake = fake.clone();
+    Arc::new(move |base: &BaseUrl| BackendClient::with_connector(base.clone(), Arc::new(fake.clone()), None))
 }
 
 /// A running agent. Dropping it kills it.

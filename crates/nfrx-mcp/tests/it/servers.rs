@@ -1,37 +1,12 @@
 //! A file of servers: each under its own public id, with its own list of tools, as long as
 //! the file says so.
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
 use http::Request;
 use nfrx_testkit::relay::Relay;
 
 use crate::fake::{Fake, Reply, Seen};
-use crate::rig::{McpAgent, POSTED, Plan, config, relay, request, until_state};
-
-/// A folder that goes with its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("nfrx-mcp-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
-        Self(folder)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).expect("it is ours");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::rig::{Folder, McpAgent, POSTED, Plan, config, relay, request, until_state};
 
 const TOOLS: &str = r#"{"jsonrpc":"2.0","id":"nfrx-agent","result":{"tools":[{"name":"look","annotations":{"readOnlyHint":true}},{"name":"erase"}]}}"#;
 

@@ -101,7 +101,8 @@ impl Stand {
         Self::of(plugin, backend, &[]).await
     }
 
-    async fn of(plugin: &[(&str, &str)], backend: &str, more: &[(&str, &str)]) -> Self {
+    /// The same with these options of the agent.
+    pub(crate) async fn of(plugin: &[(&str, &str)], backend: &str, more: &[(&str, &str)]) -> Self {
         let relay = Relay::bind_with(config(plugin), plugins()).await;
         let addr = relay.addr().expect("it is bound");
         let agent = joined(addr, backend, more).await;

@@ -66,7 +66,17 @@ const DOCLING: &str = "
 const MCP: &str = "
     http://h/ PROVIDER_URL --provider-url providerurl provider_url
     k2 AUTH_TOKEN --auth-token authtoken auth_token
-    false MCP_HTTP_ALLOW_STREAMING --mcp-http-allow-streaming allowhttpstreaming mcp_http_allow_streaming";
+    false MCP_HTTP_ALLOW_STREAMING --mcp-http-allow-streaming allowhttpstreaming mcp_http_allow_streaming
+    http://h/t MCP_OAUTH_TOKEN_URL --mcp-oauth-token-url oauth.tokenURL
+    k3 MCP_OAUTH_CLIENT_ID --mcp-oauth-client-id oauth.clientID
+    k4 MCP_OAUTH_CLIENT_SECRET --mcp-oauth-client-secret oauth.clientSecret
+    k5 MCP_OAUTH_SCOPES --mcp-oauth-scopes oauth.scopes
+    /t MCP_OAUTH_TOKEN_FILE --mcp-oauth-token-file oauth.tokenFile
+    false MCP_OAUTH_ENABLED --mcp-oauth-enabled oauth.enabled
+    /srv MCP_STDIO_WORKDIR --mcp-stdio-workdir stdio.workDir
+    http,oauth MCP_TRANSPORT_ORDER --mcp-transport-order order
+    7s MCP_INIT_TIMEOUT --mcp-init-timeout initTimeout
+    true MCP_ENABLE_LEGACY_SSE --mcp-enable-legacy-sse enableLegacySSE";
 
 /// Where a value is given.
 struct Given<'a> {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use http::{HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use nfrx_spi::Secret;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::expand::expand;
-use crate::agent::Endpoint;
+use super::oauth::WrittenOAuth;
 use crate::agent::policy::ToolPolicy;
 use crate::agent::stdio::ServerCommand;
+use crate::agent::{Endpoint, OAuthSettings};
 use crate::offer::is_public_id;
 
 /// The whole file, as it is written.
@@ -39,6 +40,7 @@ pub(super) struct Written {
     url: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    pub(super) oauth: Option<WrittenOAuth>,
     #[serde(default)]
     pub(super) disabled: bool,
     id: Option<String>,
@@ -65,8 +67,8 @@ pub(crate) struct ServerEntry {
     pub(crate) name: String,
     /// Its public id.
     pub(crate) id: String,
-    /// The way to it.
-    pub(crate) transport: Transport,
+    /// The ways to it, tried in this order; at least one.
+    pub(crate) transports: Vec<Transport>,
     /// Which of its tools may be called.
     pub(crate) policy: ToolPolicy,
     /// What callers need who have no key of the relay.
@@ -83,14 +85,32 @@ pub(crate) struct ServerEntry {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Transport {
     /// By Streamable HTTP.
-    Http {
-        /// Where.
-        endpoint: Endpoint,
-        /// What each request says besides; the values are secrets.
-        headers: Vec<(HeaderName, HeaderValue)>,
-    },
+    Http(Box<HttpWay>),
+    /// By the HTTP+SSE of the protocol's first revision.
+    Sse(Box<HttpWay>),
     /// As a child, over its standard streams.
     Stdio(ServerCommand),
+}
+
+/// Where a server is, and what it wants of who asks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HttpWay {
+    /// Where.
+    pub(crate) endpoint: Endpoint,
+    /// What each request says besides; the values are secrets.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where the agent's own token comes from, if it needs one.
+    pub(crate) oauth: Option<OAuthSettings>,
+}
+
+impl Transport {
+    /// Where tokens for it come from.
+    pub(crate) fn oauth_mut(&mut self) -> Option<&mut OAuthSettings> {
+        match self {
+            Self::Http(way) | Self::Sse(way) => way.oauth.as_mut(),
+            Self::Stdio(_) => None,
+        }
+    }
 }
 
 impl Written {
@@ -126,7 +146,7 @@ impl Written {
             replicas: self.replicas,
             pass_authorization: self.pass_authorization,
             below: self.subpaths,
-            transport: self.transport(env)?,
+            transports: vec![self.transport(env)?],
         })
     }
 
@@ -138,15 +158,25 @@ impl Written {
             }
             (None, None) => Err("it has neither a `url` nor a `command`".into()),
             (None, Some(_))
-                if !["", "http", "streamable-http", "streamableHttp", "streamable_http"].contains(&kind) =>
+                if !["", "sse", "http", "streamable-http", "streamableHttp", "streamable_http"]
+                    .contains(&kind) =>
             {
-                Err(format!("its `type` is `{kind}`, and a `url` is asked by `http` (Streamable HTTP) here"))
+                Err(format!(
+                    "its `type` is `{kind}`, and a `url` is asked by `http` (Streamable HTTP) or `sse`"
+                ))
             }
             (None, Some(url)) => {
                 let endpoint =
                     Endpoint::parse(&expand(&url, env)?).map_err(|error| format!("its `url` {error}"))?;
                 let headers = self.headers.iter().map(|(name, value)| header(name, &expand(value, env)?));
-                Ok(Transport::Http { endpoint, headers: headers.collect::<Result<_, String>>()? })
+                let headers = headers.collect::<Result<Vec<_>, String>>()?;
+                let oauth = self.oauth.map(|oauth| oauth.check(env)).transpose()?.flatten();
+                let has_authorization = headers.iter().any(|(name, _)| *name == AUTHORIZATION);
+                if oauth.is_some() && (self.pass_authorization || has_authorization) {
+                    return Err("it has `oauth` and another `Authorization`; a server gets one".into());
+                }
+                let way = Box::new(HttpWay { endpoint, headers, oauth });
+                Ok(if kind == "sse" { Transport::Sse(way) } else { Transport::Http(way) })
             }
             (Some(_), None) if !["", "stdio"].contains(&kind) => {
                 Err(format!("its `type` is `{kind}`, and a `command` is spoken to by `stdio`"))

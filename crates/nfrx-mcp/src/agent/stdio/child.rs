@@ -16,7 +16,7 @@ use super::sessions::Nursery;
 use super::stderr::LastWords;
 
 /// A longer message of a child ends it: what the rest belongs to can't be known.
-pub(super) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(in crate::agent) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages for a child that wait until it reads.
 const LINES_MAX: usize = 16;
 /// The agent's own notes that wait: at most one for each call, and some.
@@ -113,6 +113,7 @@ pub(super) async fn run<H: Hearer>(nursery: &Nursery, process: Process, orders: 
     let mut listening = std::pin::pin!(words.listen(server, stderr));
     let mut gone = std::pin::pin!(gone);
     let (mut is_told, mut is_loud, mut is_gone) = (true, true, false);
+    let mut why = None;
     let reason = {
         let mut echo = std::pin::pin!(tokio::time::sleep(LAST_WORDS_MAX));
         let mut telling = std::pin::pin!(tell(stdin, lines, notes));
@@ -123,7 +124,8 @@ pub(super) async fn run<H: Hearer>(nursery: &Nursery, process: Process, orders: 
                 () = stop.cancelled() => break "the MCP server was stopped".to_owned(),
                 () = telling.as_mut(), if is_told => is_told = false,
                 () = listening.as_mut(), if is_loud => is_loud = false,
-                () = gone.as_mut(), if !is_gone => {
+                known = gone.as_mut(), if !is_gone => {
+                    why = known;
                     // What it said before is still to be heard.
                     is_gone = true;
                     echo.as_mut().reset(Instant::now() + LAST_WORDS_MAX);
@@ -139,7 +141,7 @@ pub(super) async fn run<H: Hearer>(nursery: &Nursery, process: Process, orders: 
         is_loud = tokio::time::timeout(LAST_WORDS_MAX, listening.as_mut()).await.is_err();
     }
     stop.cancel();
-    hearer.ended(&Ending { reason, last_words: words.text() });
+    hearer.ended(&Ending { reason: why.unwrap_or(reason), last_words: words.text() });
     drop(hearer);
     if is_gone {
         return;
@@ -153,7 +155,7 @@ pub(super) async fn run<H: Hearer>(nursery: &Nursery, process: Process, orders: 
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = gone.as_mut() => {}
+        _ = gone.as_mut() => {}
         () = quiet => {}
         () = tokio::time::sleep(GONE_MAX) => {
             warn!(server, "an MCP server does not end, killing it");

@@ -49,20 +49,20 @@ pub struct ServerCommand {
     pub cwd: Option<PathBuf>,
 }
 
-/// A process that was started.
-pub(super) struct Process {
-    pub(super) stdin: Box<dyn AsyncWrite + Send + Unpin>,
-    pub(super) stdout: Box<dyn AsyncRead + Send + Unpin>,
-    pub(super) stderr: Box<dyn AsyncRead + Send + Unpin>,
+/// A process that was started, or what is spoken to as one.
+pub(in crate::agent) struct Process {
+    pub(in crate::agent) stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    pub(in crate::agent) stdout: Box<dyn AsyncRead + Send + Unpin>,
+    pub(in crate::agent) stderr: Box<dyn AsyncRead + Send + Unpin>,
     /// Completes when nothing of it runs any more: by itself, or soon after `stdin` was
-    /// dropped. Then it is not asked, but made to end.
-    pub(super) gone: BoxFuture<'static, ()>,
+    /// dropped. Then it is not asked, but made to end. Gives the reason, if it knows one.
+    pub(in crate::agent) gone: BoxFuture<'static, Option<String>>,
     /// Ends it at once, if even that does not help.
-    pub(super) kill: Box<dyn Fn() + Send + Sync>,
+    pub(in crate::agent) kill: Box<dyn Fn() + Send + Sync>,
 }
 
 /// Starts children.
-pub(super) trait Launch: Send + Sync + 'static {
+pub(in crate::agent) trait Launch: Send + Sync + 'static {
     /// Starts one.
     fn launch(&self) -> io::Result<Process>;
 }
@@ -108,11 +108,12 @@ impl Launch for Supervised {
 }
 
 /// Waits for the supervisor, which ends the group. One that was killed itself could not.
-async fn gone(mut supervisor: Child) {
+async fn gone(mut supervisor: Child) -> Option<String> {
     let group = supervisor.id();
     // How it ended was said by itself.
     let _ = supervisor.wait().await;
     kill_group(group);
+    None
 }
 
 #[cfg(unix)]

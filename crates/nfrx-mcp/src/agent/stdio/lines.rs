@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 /// One line, without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(in crate::agent) enum Line {
     /// All of it.
     Whole(Bytes),
     /// The beginning of one that is longer than allowed; the rest of it is left out.
@@ -13,7 +13,7 @@ pub(super) enum Line {
 }
 
 /// Reads lines.
-pub(super) struct Lines<R> {
+pub(in crate::agent) struct Lines<R> {
     reader: BufReader<R>,
     bytes_max: usize,
     /// The rest of a cut line is still to be skipped.
@@ -22,13 +22,13 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Lines of up to `bytes_max` bytes.
-    pub(super) fn new(reader: R, bytes_max: usize) -> Self {
+    pub(in crate::agent) fn new(reader: R, bytes_max: usize) -> Self {
         Self { reader: BufReader::with_capacity(32 * 1024, reader), bytes_max, skipping: false }
     }
 
     /// The next line; `None` at the end, also at one that is an error: the other end is gone
     /// either way. A line that the end breaks off counts as one.
-    pub(super) async fn next(&mut self) -> Option<Line> {
+    pub(in crate::agent) async fn next(&mut self) -> Option<Line> {
         if self.skipping {
             self.skip().await?;
         }

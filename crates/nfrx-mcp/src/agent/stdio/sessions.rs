@@ -30,13 +30,13 @@ const FULL_RETRY_S: u64 = 30;
 
 /// How many sessions there may be, and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SessionLimits {
+pub(in crate::agent) struct SessionLimits {
     /// Sessions at once, each with a child.
-    pub(super) sessions_max: usize,
+    pub(in crate::agent) sessions_max: usize,
     /// A session without a reader ends after so long.
-    pub(super) idle_max: Duration,
+    pub(in crate::agent) idle_max: Duration,
     /// How long a child may take to answer `initialize`.
-    pub(super) start_max: Duration,
+    pub(in crate::agent) start_max: Duration,
 }
 
 /// What children are started with.

@@ -48,7 +48,8 @@ pub fn stdio_specs() -> Vec<ArgSpec> {
         .from("--mcp-stdio-env", "MCP_STDIO_ENV", "mcp_stdio_env")
         .secret(),
         ArgSpec::new("mcp_stdio_cwd", String, "folder in which the program runs")
-            .from("--mcp-stdio-cwd", "MCP_STDIO_CWD", "mcp_stdio_cwd"),
+            .from("--mcp-stdio-cwd", "MCP_STDIO_CWD", "mcp_stdio_cwd")
+            .aliases(&["MCP_STDIO_WORKDIR", "--mcp-stdio-workdir", "stdio.workDir"]),
         ArgSpec::new(
             "mcp_stdio_sessions_max",
             Int,
@@ -77,7 +78,7 @@ impl StdioSettings {
         Ok(Self { sessions_max, idle_max, supervisor: Supervisor::own() })
     }
 
-    pub(super) fn limits(&self) -> SessionLimits {
+    pub(in crate::agent) fn limits(&self) -> SessionLimits {
         SessionLimits { sessions_max: self.sessions_max, idle_max: self.idle_max, start_max: START_MAX }
     }
 }

@@ -69,7 +69,10 @@ impl Launch for FakeLaunch {
         let (gone, is_gone) = oneshot::channel();
         let child = FakeChild { stdin: Lines::new(heard, 1 << 20), stdout, stderr, _gone: gone };
         self.0.try_send(child).map_err(|_| io::Error::other("nothing to start"))?;
-        let gone = Box::pin(async { drop(is_gone.await) });
+        let gone = Box::pin(async {
+            drop(is_gone.await);
+            None
+        });
         Ok(Process {
             stdin: Box::new(stdin),
             stdout: Box::new(said),

@@ -79,3 +79,26 @@ async fn tools_are_listed_in_either_era_and_a_session_is_ended() {
         );
     }
 }
+
+/// A server that gives each POST the same answer.
+struct Says(&'static str);
+
+impl Upstream for Says {
+    fn handle(&self, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        let body = Body::from(self.0.to_owned());
+        Box::pin(async { Ok(Response::new(body)) })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+// Seen to fail: with the answer taken for an object.
+#[tokio::test]
+async fn an_answer_that_is_no_object_is_no_mcp() {
+    for body in ["[1]", "\"text\"", "1", "", "{}"] {
+        let server: Arc<dyn Upstream> = Arc::new(Says(body));
+        assert!(matches!(hello(&server).await, Err(TalkError::NotMcp)), "`{body}`");
+    }
+}
