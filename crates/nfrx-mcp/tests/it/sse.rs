@@ -230,7 +230,7 @@ async fn a_stream_that_does_not_open_is_an_error_in_time() {
     assert!(none.text().contains("no stream of events"), "{}", none.text());
 }
 
-// Seen to fail: with the end of a stream kept from who waits.
+// Seen to fail: without the reason of the end, and with what was said last lost.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_stream_answers_what_is_open_and_ends_the_session() {
     let (server, fake) = Server::new();

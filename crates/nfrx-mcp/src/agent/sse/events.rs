@@ -135,8 +135,8 @@ mod tests {
         }
     }
 
-    // Seen to fail: without the LF behind a CR passed over, without the name forgotten, and with
-    // an unfinished event given out.
+    // Seen to fail: without the LF behind a CR passed over, and with an event's name kept for
+    // the next.
     #[tokio::test]
     async fn events_are_read_however_they_are_written_and_cut() {
         let text = "\u{feff}event: endpoint\r\ndata: /m?s=1\r\n\r\n: hi\n\ndata:{}\rdata: x\r\revent: ping\n\ndata\nid: 7\n\ndata: lost\n";

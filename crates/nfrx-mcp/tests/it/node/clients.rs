@@ -25,17 +25,17 @@ async fn seen(url: &str) -> String {
     String::from_utf8(ran.stdout).expect("it prints text")
 }
 
-/// The reference server that the protocol's project publishes.
-async fn everything() -> Backend {
+/// The reference server that the protocol's project publishes, in one of its ways to speak.
+async fn everything(way: &str, path: &str) -> Backend {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let port = free.expect("loopback has free ports").port();
     let file =
         format!("{}/@modelcontextprotocol/server-everything/dist/index.js", from_xtask("NFRX_NODE_MODULES"));
     let mut command = Command::new(from_xtask("NFRX_NODE"));
-    command.arg("--require").arg(script("node/loopback.cjs")).arg(file).arg("streamableHttp");
+    command.arg("--require").arg(script("node/loopback.cjs")).arg(file).arg(way);
     command.env("PORT", port.to_string());
-    let url = format!("http://127.0.0.1:{port}/mcp");
-    Backend::start(command, |line| line.contains("listening on port").then(|| url.clone())).await
+    let url = format!("http://127.0.0.1:{port}{path}");
+    Backend::start(command, |line| line.contains("on port").then(|| url.clone())).await
 }
 
 /// Directly and through the relay, line by line.
@@ -55,6 +55,15 @@ async fn the_typescript_client_sees_what_the_fixture_is() {
     check(&Backend::fixture().await, &["server", "tools", "call", "progress [0,50,100]"]).await;
 }
 
+// Seen to fail: with events left out that are named `message`.
+#[tokio::test]
+async fn a_server_of_the_first_revision_is_seen_as_one_of_today() {
+    let (today, old) = (everything("streamableHttp", "/mcp").await, everything("sse", "/sse").await);
+    let options = [("mcp_enable_legacy_sse", "true")];
+    let stand = Stand::of(&[("public", "true")], old.url(), &options).await;
+    assert_eq!(seen(today.url()).await, seen(&stand.url()).await);
+}
+
 #[tokio::test]
 async fn a_server_of_others_is_the_same_through_the_relay() {
     let answers = [
@@ -68,7 +77,7 @@ async fn a_server_of_others_is_the_same_through_the_relay() {
         "long",
         "progress [1,2,3,4]",
     ];
-    check(&everything().await, &answers).await;
+    check(&everything("streamableHttp", "/mcp").await, &answers).await;
 }
 
 #[tokio::test]
