@@ -2,6 +2,8 @@
 
 mod audit;
 mod browser;
+#[cfg(target_os = "linux")]
+mod crowd;
 mod deploy;
 mod durable;
 #[cfg(target_os = "linux")]
