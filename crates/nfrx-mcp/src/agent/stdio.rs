@@ -5,7 +5,7 @@
 //! server that speaks HTTP by itself, with all the duties that the protocol lays on one.
 //! Processes and sessions belong to the agent, not to its tunnel: they are still there when
 //! a tunnel was lost and is back. Who has sessions of the legacy era and no processes hands
-//! them to the same machinery, as [`super::sse`] does.
+//! them to the same machinery, as `super::sse` does.
 
 #![expect(clippy::result_large_err, reason = "a refusal is the whole answer, made once a request")]
 
