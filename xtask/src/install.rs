@@ -23,8 +23,9 @@ struct Need {
 const PYTHON_NEEDS: &[Need] =
     &[Need { package: "python3-venv", probe: &["python3", "-c", "import ensurepip, venv"] }];
 
-/// What the test of the documented proxy needs.
+/// What the tests of the documented proxies need.
 const NGINX_NEEDS: &[Need] = &[Need { package: "nginx-light", probe: &["nginx", "-v"] }];
+const CADDY_NEEDS: &[Need] = &[Need { package: "caddy", probe: &["caddy", "version"] }];
 
 /// What the tests of the dashboard need.
 const BROWSER_NEEDS: &[Need] = &[Need { package: "chromium", probe: &["chromium", "--version"] }];
@@ -89,6 +90,11 @@ pub(crate) fn nginx(workspace: &Workspace, consent: Consent, left_out: &str) -> 
 /// The command of a compiler for C++, as [`browser`] gives a browser's.
 pub(crate) fn cpp(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
     command(workspace, consent, CPP_NEEDS, "c++", left_out)
+}
+
+/// Caddy's command, likewise.
+pub(crate) fn caddy(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
+    command(workspace, consent, CADDY_NEEDS, "caddy", left_out)
 }
 
 /// A browser's command, or `None` when it cannot be had here; the reason is printed and closes with what

@@ -24,8 +24,9 @@ const PYTHON_TESTS: &str = "python::";
 const NODE_TESTS: &str = "node::";
 /// What marks a test that needs a browser, and Node to drive it, in its full name.
 const BROWSER_TESTS: &str = "browser::";
-/// What marks a test that needs nginx, in its full name.
+/// What marks a test that needs a proxy, in its full name.
 const NGINX_TESTS: &str = "nginx::";
+const CADDY_TESTS: &str = "caddy::";
 
 /// Runs all tests of the workspace; fails when one failed, or when there was none.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
@@ -61,6 +62,10 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
     match install::nginx(workspace, consent, &named(&[NGINX_TESTS]))? {
         Some(nginx) => drop(cargo.env("NFRX_NGINX", nginx)),
         None => skipped.push(NGINX_TESTS),
+    }
+    match install::caddy(workspace, consent, &named(&[CADDY_TESTS]))? {
+        Some(caddy) => drop(cargo.env("NFRX_CADDY", caddy)),
+        None => skipped.push(CADDY_TESTS),
     }
     if !skipped.is_empty() {
         cargo.arg("--").args(skipped.iter().flat_map(|mark| ["--skip", mark]));

@@ -147,11 +147,14 @@ impl Default for JobsMetrics {
     }
 }
 
+/// Without a label there is one series, which is served from zero on.
 fn family<I>(name: &'static str, help: &'static str, new: fn() -> I) -> Arc<Family<I, 0>>
 where
     I: nfrx_spi::metrics::Instrument,
 {
-    Arc::new(Family::new(name, help, [], 1, new))
+    let family = Family::new(name, help, [], 1, new);
+    drop(family.with([]));
+    Arc::new(family)
 }
 
 impl JobsMetrics {

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nfrx_testkit::http::{HttpClient, get};
+
+use crate::process::{free_addr, nfrx};
 use crate::settings::{NFRX, TempDir, run};
 
 /// Sample, command, and the variable with flags that its unit passes on.
@@ -100,5 +103,24 @@ fn systemd_takes_the_units() {
         let said = String::from_utf8_lossy(&output.stderr);
         let ours: Vec<_> = said.lines().filter(|line| line.contains(&program)).collect();
         assert!(output.status.success() && ours.is_empty(), "{program}.service: {said}");
+    }
+}
+
+// Seen to fail: with the name of the jobs' alert misspelt.
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_on_jobs_ask_for_series_that_exist() {
+    let alerts = std::fs::read_to_string(deploy("grafana/alerts.yaml")).expect("it is there");
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    let names = alerts.split(|c| !is_part(c)).filter(|word| word.starts_with("nfrx_jobs_"));
+    let names: Vec<_> = names.collect();
+    assert!(!names.is_empty(), "no alert looks at jobs");
+    let addr = free_addr();
+    let settings = [("LISTEN_ADDR", &*addr.to_string()), ("JOBS_STORE", "memory")];
+    let server = nfrx(&["server"], &settings);
+    server.wait_for("ready");
+    let mut client = HttpClient::connect(addr).await.expect("it listens");
+    let metrics = client.ask(get("/metrics", None)).await.expect("metrics").text();
+    for name in names {
+        assert!(metrics.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {metrics}");
     }
 }

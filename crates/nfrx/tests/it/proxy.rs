@@ -1,9 +1,12 @@
-//! The relay behind nginx, with the configuration that `docs/book/behind-a-proxy.md` shows.
-//! Left out where there is no nginx: `cargo xtask test` says so.
+//! The relay behind a proxy, with the configuration that `docs/book/behind-a-proxy.md` shows.
+//! Left out where the proxy is not: `cargo xtask test` says so.
 
-use std::fs;
+mod caddy;
+mod nginx;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,17 +16,17 @@ const PAGE: &str = include_str!("../../../../docs/book/behind-a-proxy.md");
 const API_KEY: (&str, &str) = ("API_KEY", "api-key-for-tests");
 const CLIENT_KEY: (&str, &str) = ("CLIENT_KEY", "client-key-for-tests");
 
-/// A server behind nginx, and an agent that dials through it.
+/// A server behind a proxy, and an agent that dials through it.
 struct World {
     front: SocketAddr,
     server: Process,
-    _nginx: Process,
+    _proxy: Process,
     _agent: Process,
     _sim: Process,
 }
 
 impl World {
-    fn start() -> Self {
+    fn start(proxy: fn(SocketAddr, SocketAddr) -> Process) -> Self {
         let (front, back, sim) = (free_addr(), free_addr(), free_addr());
         let backend = nfrx(&["sim", "--listen-addr", &sim.to_string(), "--tokens-per-second", "20"], &[]);
         backend.wait_for("simulated backend");
@@ -31,7 +34,7 @@ impl World {
         let settings = [API_KEY, CLIENT_KEY, ("LISTEN_ADDR", &*listen), ("TRUSTED_PROXIES", "127.0.0.1")];
         let server = nfrx(&["server"], &settings);
         server.wait_for("ready");
-        let nginx = start_nginx(front, back);
+        let proxy = proxy(front, back);
         let agent = nfrx(
             &["llm", "--reconnect"],
             &[
@@ -41,12 +44,12 @@ impl World {
             ],
         );
         agent.wait_for(r#""message":"connected""#);
-        Self { front, server, _nginx: nginx, _agent: agent, _sim: backend }
+        Self { front, server, _proxy: proxy, _agent: agent, _sim: backend }
     }
 
     /// Sends a request and gives a reader of what comes back.
     fn ask(&self, head: &str, body: &str) -> BufReader<TcpStream> {
-        let mut stream = TcpStream::connect(self.front).expect("nginx listens");
+        let mut stream = TcpStream::connect(self.front).expect("the proxy listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time");
         let length = body.len();
         let request = format!(
@@ -59,37 +62,31 @@ impl World {
     }
 }
 
-/// nginx with the page's configuration, but for the port and the certificate.
-fn start_nginx(front: SocketAddr, back: SocketAddr) -> Process {
-    let shown =
-        PAGE.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it is shown");
-    let shown = shown.replace("listen 443 ssl;", &format!("listen {front};"));
-    let shown = shown.replace("http://127.0.0.1:8080", &format!("http://{back}"));
-    assert!(shown.contains(&front.to_string()) && shown.contains(&back.to_string()), "{shown}");
-    let folder = std::env::temp_dir().join(format!("nfrx-nginx-{}", front.port()));
-    fs::create_dir_all(&folder).expect("a folder for nginx");
-    let at = folder.display();
-    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"));
-    let config = format!(
-        "daemon off; pid {at}/pid; error_log stderr; worker_processes 1;\nevents {{}}\nhttp {{\n{}access_log off;\n{shown}\n}}\n",
-        paths.concat()
-    );
-    let file = folder.join("nginx.conf");
-    fs::write(&file, config).expect("a file for nginx");
-    let mut command = Command::new(std::env::var("NFRX_NGINX").expect("`cargo xtask test` sets NFRX_NGINX"));
-    command.arg("-c").arg(&file).arg("-p").arg(&folder).args(["-g", "master_process off;"]);
-    let nginx = Process::start(command);
+/// The configuration that the page shows in a block of this kind.
+fn shown(kind: &str) -> &'static str {
+    let block = PAGE.split(&format!("```{kind}\n")).nth(1);
+    block.and_then(|rest| rest.split("```").next()).expect("the page shows it")
+}
+
+/// A folder for what a proxy writes.
+fn folder(proxy: &str, front: SocketAddr) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("nfrx-{proxy}-{}", front.port()));
+    std::fs::create_dir_all(&folder).expect("a folder for the proxy");
+    folder
+}
+
+/// Starts a proxy, and waits until it listens.
+fn start(command: Command, front: SocketAddr) -> Process {
+    let proxy = Process::start(command);
     let listens = || TcpStream::connect(front).is_ok();
     let patience = std::iter::repeat_n((), 600);
     let came = patience.map(|()| std::thread::park_timeout(Duration::from_millis(100))).any(|()| listens());
-    assert!(came, "nginx does not listen; it said:\n{}", nginx.said());
-    nginx
+    assert!(came, "the proxy does not listen; it said:\n{}", proxy.said());
+    proxy
 }
 
-#[test]
-fn behind_nginx_agents_connect_tokens_come_one_by_one_and_uploads_pass() {
-    let world = World::start();
+/// An agent connects, tokens come one by one, an upload passes, the dashboard is live.
+fn everything_passes(world: &World) {
     let body =
         r#"{"model":"demo","stream":true,"x_sim_tokens":100,"messages":[{"role":"user","content":"hi"}]}"#;
     let mut answer = world.ask("POST /v1/chat/completions", body);
