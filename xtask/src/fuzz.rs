@@ -37,18 +37,20 @@ pub(crate) struct Plan {
     pub(crate) target: Option<String>,
     /// How long each.
     pub(crate) seconds: u64,
+    /// Where libFuzzer's random numbers begin; 0: anywhere, and it prints where.
+    pub(crate) seed: u32,
     /// This input alone, to see again what it breaks.
     pub(crate) input: Option<String>,
 }
 
-/// What every push must pass: with the build less than four minutes on two cores.
+/// What every push must pass: with the build five minutes on two cores.
 pub(crate) fn short(workspace: &Workspace) -> Result<()> {
-    run(workspace, Consent::new(false), &Plan { target: None, seconds: 20, input: None })
+    run(workspace, Consent::new(false), &Plan { target: None, seconds: 30, seed: 1, input: None })
 }
 
 /// What takes three quarters of an hour.
 pub(crate) fn long(workspace: &Workspace) -> Result<()> {
-    run(workspace, Consent::new(false), &Plan { target: None, seconds: 600, input: None })
+    run(workspace, Consent::new(false), &Plan { target: None, seconds: 600, seed: 0, input: None })
 }
 
 /// Builds the program, runs what is planned, and fails if a promise was broken.
@@ -62,7 +64,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent, plan: &Plan) -> Resul
         let [target] = &targets[..] else { bail!("an input belongs to one target: name it") };
         return sh(program(workspace, target).arg(input));
     }
-    let reports = run_all(workspace, &targets, plan.seconds)?;
+    let reports = run_all(workspace, &targets, plan)?;
     print!("\n{}", report::table(&reports));
     let broken: Vec<_> = reports.iter().filter(|report| report.fault.is_some()).collect();
     for report in &broken {
@@ -99,13 +101,13 @@ fn program(workspace: &Workspace, target: &str) -> Command {
 }
 
 /// As many at a time as there are cores.
-fn run_all(workspace: &Workspace, targets: &[String], seconds: u64) -> Result<Vec<Report>> {
+fn run_all(workspace: &Workspace, targets: &[String], plan: &Plan) -> Result<Vec<Report>> {
     let waiting = Mutex::new(targets.iter());
     let next = || waiting.lock().ok().and_then(|mut waiting| waiting.next());
     let work = || {
         let mut reports = Vec::new();
         while let Some(target) = next() {
-            reports.push(run_one(workspace, target, seconds)?);
+            reports.push(run_one(workspace, target, plan)?);
         }
         Ok(reports)
     };
@@ -119,7 +121,7 @@ fn run_all(workspace: &Workspace, targets: &[String], seconds: u64) -> Result<Ve
     Ok(reports)
 }
 
-fn run_one(workspace: &Workspace, target: &str, seconds: u64) -> Result<Report> {
+fn run_one(workspace: &Workspace, target: &str, &Plan { seconds, seed, .. }: &Plan) -> Result<Report> {
     let found = format!("{FOUND}/{target}");
     let broken = format!("{BROKEN}/{target}/");
     for folder in [&found, &broken, LOGS] {
@@ -129,7 +131,7 @@ fn run_one(workspace: &Workspace, target: &str, seconds: u64) -> Result<Report> 
     let mut command = program(workspace, target);
     command
         .args([&found, &format!("{CORPUS}/{target}"), &format!("-max_total_time={seconds}")])
-        .arg(format!("-artifact_prefix={broken}"))
+        .args([format!("-seed={seed}"), format!("-artifact_prefix={broken}")])
         // What takes seconds for a few kilobytes, or much memory, breaks a promise too.
         .args(["-timeout=5", "-rss_limit_mb=1024", "-max_len=4096", "-print_final_stats=1"]);
     let dictionary = format!("{DICTIONARIES}/{target}.dict");

@@ -50,7 +50,7 @@ fn run(args: &ArgMatches) -> Result<()> {
         Some(("fuzz", args)) => {
             let text = |name| args.get_one::<String>(name).cloned();
             let seconds = args.get_one("seconds").copied().unwrap_or(30);
-            let plan = fuzz::Plan { target: text("target"), seconds, input: text("input") };
+            let plan = fuzz::Plan { target: text("target"), seconds, seed: 0, input: text("input") };
             fuzz::run(&workspace, Consent::new(args.get_flag("install")), &plan)
         }
         Some(("options", _)) => options::run(&workspace),
