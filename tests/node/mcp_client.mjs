@@ -18,7 +18,10 @@ client.setRequestHandler("sampling/createMessage", () => ({
   model: "test",
   content: { type: "text", text: "sampled" },
 }));
-client.setRequestHandler("elicitation/create", () => ({ action: "decline" }));
+client.setRequestHandler("elicitation/create", () => ({
+  action: "accept",
+  content: { username: "ann", email: "ann@example.org", name: "ann" },
+}));
 client.setRequestHandler("roots/list", () => ({ roots: [] }));
 
 const say = (what, value) => console.log(what, JSON.stringify(value));
@@ -35,6 +38,7 @@ const call = (name, args, options) => client.callTool({ name, arguments: args },
 if (has("echo")) say("echo", await call("echo", { message: "grüße" }));
 if (has("get-tiny-image")) say("image", await call("get-tiny-image", {}));
 if (has("trigger-sampling-request")) say("sampling", await call("trigger-sampling-request", { prompt: "hi", maxTokens: 5 }));
+if (has("trigger-elicitation-request")) say("elicitation", await call("trigger-elicitation-request", {}));
 if (has("trigger-long-running-operation")) {
   const seen = [];
   const onprogress = ({ progress }) => seen.push(progress);
@@ -46,4 +50,6 @@ if (has("test_tool_with_progress")) {
   say("call", await call("test_tool_with_progress", {}, { onprogress: ({ progress }) => seen.push(progress) }));
   say("progress", seen);
 }
+if (has("test_sampling")) say("sampling", await call("test_sampling", { prompt: "hi" }));
+if (has("test_elicitation")) say("elicitation", await call("test_elicitation", { message: "who" }));
 await client.close();

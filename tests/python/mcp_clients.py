@@ -15,7 +15,9 @@ async def sample(context, params):
 
 
 async def elicit(context, params):
-    return types.ElicitResult(action="accept", content={"username": "ann", "email": "ann@example.org"})
+    wanted = {"username": "ann", "email": "ann@example.org", "name": "ann"}
+    fields = params.requested_schema["properties"]
+    return types.ElicitResult(action="accept", content={field: wanted[field] for field in fields})
 
 
 def text(result):
@@ -43,6 +45,12 @@ async def sdk(url, mode):
             print(mode, "sampling")
             assert "ann" in text(await client.call_tool("test_elicitation", {"message": "who"}))
             print(mode, "elicitation")
+        else:
+            # The server asks in its answer, and the client calls again with what it wanted.
+            assert "sampled" in text(await client.call_tool("test_input_required_result_sampling", {}))
+            print(mode, "sampling")
+            assert "ann" in text(await client.call_tool("test_input_required_result_elicitation", {}))
+            print(mode, "elicitation")
         resource = await client.read_resource("test://static-text")
         assert resource.contents[0].text
         print(mode, "resource")
@@ -62,6 +70,14 @@ async def fast(url):
     async with client:
         assert (await client.call_tool("test_simple_text", {})).content[0].text
         print("fastmcp call")
+        seen = []
+
+        async def progress(done, total, message):
+            seen.append(done)
+
+        await client.call_tool("test_tool_with_progress", {}, progress_handler=progress)
+        assert len(seen) >= 3, seen
+        print("fastmcp progress")
         assert "sampled" in (await client.call_tool("test_sampling", {"prompt": "hi"})).content[0].text
         print("fastmcp sampling")
         assert "ann" in (await client.call_tool("test_elicitation", {"message": "who"})).content[0].text

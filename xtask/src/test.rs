@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test, with what it needs.
 //!
-//! A test that needs Python lies in a module named `python` and reads the path from `NFRX_PYTHON`; one
+//! A test that needs Python lies in a module named `python` and reads the path from `NFRX_PYTHON`, or from
+//! `NFRX_PYTHON_MCP_1` for the MCP client that can't live beside its successor; one
 //! that needs Node may also lie in a module named `node`, and reads `NFRX_NODE`, `NFRX_NODE_MODULES` and
 //! `NFRX_SDK_NODE_MODULES`. Where there is no interpreter (Node comes with Python), these tests are left out by name, so that the
 //! closing line counts them as skipped and not as passed.
@@ -15,6 +16,8 @@ use crate::shell::{Workspace, echo};
 
 /// Where the tests' Python environment lies, and what lists its packages.
 const PYTHON: (&str, &str) = ("target/venv", "tests/python/requirements.txt");
+/// The same of the MCP client before its second version.
+const PYTHON_MCP_1: (&str, &str) = ("target/venv-mcp-1", "tests/python/mcp-1/requirements.txt");
 /// Where the tests' JavaScript packages lie, and what lists them.
 const NODE: (&str, &str) = ("target/node", "tests/node");
 /// The compiler of the TypeScript SDK, and the lock file that lists it.
@@ -31,21 +34,25 @@ const CADDY_TESTS: &str = "caddy::";
 /// Runs all tests of the workspace; fails when one failed, or when there was none.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
     let left_out = named(&[PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
-    let venv = install::python(workspace, consent, PYTHON, &left_out)
-        .context("with NFRX_OFFLINE=1 the other tests run without it")?;
+    let python = |environment| {
+        install::python(workspace, consent, environment, &left_out)
+            .context("with NFRX_OFFLINE=1 the other tests run without it")
+    };
+    let venvs = python(PYTHON)?.zip(python(PYTHON_MCP_1)?);
     let mut tally = Tally::default();
     // One failed binary must not hide the results of the others.
     let mut cargo = workspace.cargo("test --workspace --locked --no-fail-fast");
     let mut skipped = Vec::new();
-    match venv {
+    match venvs {
         // Absolute: tests start in their own package's folder.
-        Some(venv) => {
+        Some((venv, mcp_1)) => {
             let (node, modules) = install::node(workspace, consent, &venv, NODE)
                 .context("with NFRX_OFFLINE=1 the other tests run without it")?;
             let (_, sdk_modules) = install::node(workspace, consent, &venv, SDK)
                 .context("with NFRX_OFFLINE=1 the other tests run without it")?;
             cargo
                 .env("NFRX_PYTHON", venv.join("bin/python"))
+                .env("NFRX_PYTHON_MCP_1", mcp_1.join("bin/python"))
                 .env("NFRX_NODE", node)
                 .env("NFRX_NODE_MODULES", modules)
                 .env("NFRX_SDK_NODE_MODULES", sdk_modules);
@@ -55,7 +62,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
             }
         }
         None => {
-            cargo.env_remove("NFRX_PYTHON");
+            cargo.env_remove("NFRX_PYTHON").env_remove("NFRX_PYTHON_MCP_1");
             skipped.extend([PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
         }
     }

@@ -9,6 +9,7 @@ mod doctor;
 mod endpoint;
 mod headers;
 mod http_upstream;
+mod joined;
 mod kept;
 mod maker;
 mod oauth;
@@ -41,6 +42,7 @@ pub(crate) use servers::count as count_servers;
 pub use servers::{ServersError, ServersFile};
 pub use transports::{TransportKind, TransportOrder};
 
+use joined::Joiner;
 use maker::Maker;
 use policy::ToolPolicy;
 use servers::{Follower, HttpWay, ServerEntry, Transport};
@@ -91,7 +93,10 @@ pub fn agent_with(mut config: AgentConfig, mcp: McpConfig, clients: Clients) -> 
             (vec![served], None, replicas)
         }
         Some(file) => {
-            let follower = Follower::new(file, Arc::new(move |entry| maker.serve(entry)))?;
+            let follower = {
+                let joiner = file.joined_id().map(|id| Joiner::new(id, &mcp.stdio, &children));
+                Follower::new(file, Arc::new(move |entry| maker.serve(entry)), joiner)?
+            };
             let replicas = follower.has_replicas();
             (follower.served(), Some(follower), replicas)
         }

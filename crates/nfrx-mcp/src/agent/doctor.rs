@@ -12,6 +12,7 @@ use nfrx_runtime::Drain;
 use nfrx_spi::{Body, KEY_HEADER, Secret};
 
 use super::http_upstream::{HttpSettings, HttpUpstream};
+use super::joined::may_join;
 use super::servers::{ServerEntry, Transport};
 use super::talk::{self, TalkError};
 use super::upstream::Upstream;
@@ -40,11 +41,23 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// The servers that an agent with these options serves: public id and public address.
+/// The servers that a client of an agent with these options is to be told of: public id and
+/// public address. Those that are one are not named once more.
 pub fn public_addresses(config: &AgentConfig, mcp: &McpConfig) -> Result<Vec<(String, String)>, AgentError> {
+    let joined = joined_id(mcp);
+    let entries = entries(config, mcp)?;
+    let apart = entries.iter().filter(|entry| joined.is_none() || !may_join(entry));
+    Ok(addresses(config, apart.map(|entry| entry.id.as_str()).chain(joined)))
+}
+
+fn addresses<'a>(config: &AgentConfig, ids: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
     let base = public_base(&config.server_url);
-    let address = |id: &str| format!("{base}/id/{}", segment(id));
-    Ok(entries(config, mcp)?.into_iter().map(|entry| (entry.id.clone(), address(&entry.id))).collect())
+    ids.map(|id| (id.to_owned(), format!("{base}/id/{}", segment(id)))).collect()
+}
+
+/// The public id under which all servers are one, if they are.
+fn joined_id(mcp: &McpConfig) -> Option<&str> {
+    mcp.servers_file.as_ref()?.joined_id()
 }
 
 /// Looks at the servers behind the agent, at the relay's door for agents, and at each public
@@ -84,7 +97,8 @@ pub async fn diagnose(
     }
     let what = format!("server {}", config.server_url);
     findings.push(Finding { what, outcome: door(config, &clients).await });
-    for (id, url) in public_addresses(config, mcp)? {
+    let ids = entries.iter().map(|entry| entry.id.as_str()).chain(joined_id(mcp));
+    for (id, url) in addresses(config, ids) {
         let outcome = public(&url, &id, api_key, &clients).await;
         findings.push(Finding { what: format!("public {url}"), outcome });
     }

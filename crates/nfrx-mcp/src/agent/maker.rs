@@ -33,7 +33,8 @@ pub(super) struct Maker {
 impl Maker {
     /// Serves an entry.
     pub(super) fn serve(&self, entry: &ServerEntry) -> Result<Served, String> {
-        let upstream = Guard::around(self.upstream(entry)?, entry.policy.clone());
+        let bare = self.upstream(entry)?;
+        let upstream = Guard::around(Arc::clone(&bare), entry.policy.clone());
         let offer = ServerOffer {
             id: entry.id.clone(),
             name: entry.name.clone(),
@@ -43,7 +44,7 @@ impl Maker {
             pass_authorization: entry.pass_authorization,
             below: entry.below,
         };
-        Ok(Served { offer, upstream })
+        Ok(Served { offer, upstream, bare })
     }
 
     /// The way to its server, however many there are.

@@ -59,6 +59,13 @@ pub fn mcp_agent_specs() -> Vec<ArgSpec> {
         )
         .from("--mcp-servers-file", "MCP_SERVERS_FILE", "mcp_servers_file")
         .example("/etc/nfrx/mcp-servers.json"),
+        ArgSpec::new(
+            "mcp_aggregate",
+            Bool,
+            "serve the tools of all servers of the file as one more server, under CLIENT_ID, each called SERVER__TOOL",
+        )
+        .from("--mcp-aggregate", "MCP_AGGREGATE", "mcp_aggregate")
+        .default("false"),
         ArgSpec::new("auth_token", String, "token that callers need who have no key of the relay")
             .from("--auth-token", "AUTH_TOKEN", "auth_token")
             .aliases(&["authtoken"])
@@ -102,13 +109,21 @@ impl McpConfig {
             let why = "false beside MCP_OAUTH_TOKEN_URL: a server gets one Authorization";
             return Err(option_error(options, "mcp_pass_authorization", why));
         }
+        let (client_id, joined) = (text("client_id"), options.flag("mcp_aggregate")?);
+        if joined && (client_id.is_none() || servers_file.is_none()) {
+            return Err(option_error(
+                options,
+                "mcp_aggregate",
+                "false without CLIENT_ID and MCP_SERVERS_FILE",
+            ));
+        }
         let command = ServerCommand::from_options(options)?;
         Ok(Self {
             endpoint,
             transports: TransportOrder::from_options(options, command.is_some())?,
             command,
             stdio: StdioSettings::from_options(options)?,
-            servers_file: servers_file.map(|path| ServersFile::new(path.into(), text("client_id"))),
+            servers_file: servers_file.map(|path| ServersFile::new(path.into(), client_id, joined)),
             allow_streaming: options.flag("mcp_http_allow_streaming")?,
             auth_token: (!token.is_empty()).then(|| Secret::new(token)),
             pass_authorization,
@@ -141,6 +156,10 @@ mod tests {
         let error = read(&[("provider_url", "localhost:7777")]).expect_err("refused").to_string();
         assert!(error.contains("PROVIDER_URL") && error.contains("localhost:7777"), "{error}");
         assert!(!format!("{:?}", read(&[("auth_token", "hunter2")])).contains("hunter2"));
+        for alone in [("client_id", "den"), ("mcp_servers_file", "servers.json")] {
+            let error = read(&[alone, ("mcp_aggregate", "true")]).expect_err("refused").to_string();
+            assert!(error.contains("MCP_AGGREGATE"), "{error}");
+        }
         let oauth = [("mcp_oauth_token_url", "http://h/"), ("mcp_oauth_client_id", "a")];
         let both = [&oauth[..], &[("mcp_pass_authorization", "true")]].concat();
         let error = read(&both).expect_err("refused").to_string();

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::joined::split;
+
 pub(super) use guard::Guard;
 pub(super) use judge::Members;
 
@@ -33,6 +35,8 @@ pub(crate) struct ToolPolicy {
     /// What the keys of these names may call instead.
     by_key: BTreeMap<String, BTreeSet<String>>,
     read_only: bool,
+    /// The rules of several servers that are one, by their names; then it has no others.
+    joined: BTreeMap<String, ToolPolicy>,
 }
 
 impl ToolPolicy {
@@ -43,16 +47,32 @@ impl ToolPolicy {
         read_only: bool,
     ) -> Self {
         let tools = tools.or_else(|| (!by_key.is_empty()).then(BTreeSet::new));
-        Self { tools, by_key, read_only }
+        Self { tools, by_key, read_only, joined: BTreeMap::new() }
+    }
+
+    /// The lists of these servers where they are one. Which of its tools change nothing, each
+    /// is asked as itself: see [`ToolPolicy::without_lists`].
+    pub(crate) fn joined(servers: BTreeMap<String, Self>) -> Self {
+        Self { joined: servers, ..Self::default() }
+    }
+
+    /// What is left of it without its lists.
+    pub(crate) fn without_lists(&self) -> Self {
+        Self { read_only: self.read_only, ..Self::default() }
     }
 
     /// Whether everything passes.
     pub(crate) fn is_open(&self) -> bool {
-        self.tools.is_none() && !self.read_only
+        let has_list = |policy: &Self| policy.tools.is_some();
+        !has_list(self) && !self.read_only && !self.joined.values().any(has_list)
     }
 
     /// Whether the lists have this tool for a caller with the key of this name.
     fn lists(&self, key: Option<&str>, tool: &str) -> bool {
+        if !self.joined.is_empty() {
+            let (server, tool) = split(tool).unwrap_or_default();
+            return self.joined.get(server).is_some_and(|policy| policy.lists(key, tool));
+        }
         let own = key.and_then(|key| self.by_key.get(key));
         own.or(self.tools.as_ref()).is_none_or(|tools| tools.contains(tool))
     }

@@ -13,6 +13,7 @@ mod oauth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::joined;
 use crate::offer::SERVERS_MAX;
 
 pub(crate) use entry::{HttpWay, ServerEntry, Transport};
@@ -35,12 +36,20 @@ pub struct ServersFile {
     path: PathBuf,
     /// What stands before each server's name in its public id, if anything does.
     client_id: Option<String>,
+    /// Whether all are also one.
+    joined: bool,
 }
 
 impl ServersFile {
-    /// The file at `path`; its servers are called `{client_id}-{name}`, or by their name.
-    pub(super) fn new(path: PathBuf, client_id: Option<String>) -> Self {
-        Self { path, client_id }
+    /// The file at `path`; its servers are called `{client_id}-{name}`, or by their name. With
+    /// `joined` all of them are one more, called `client_id`.
+    pub(super) fn new(path: PathBuf, client_id: Option<String>, joined: bool) -> Self {
+        Self { path, client_id, joined }
+    }
+
+    /// The public id under which all its servers are one.
+    pub(super) fn joined_id(&self) -> Option<&str> {
+        self.client_id.as_deref().filter(|_| self.joined)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -52,6 +61,9 @@ impl ServersFile {
         let text = self.text().map_err(|error| self.error(error.to_string()))?;
         let env = |name: &str| std::env::var(name).ok();
         let (entries, unknown) = parse(&text, self.client_id.as_deref(), &env).map_err(|p| self.error(p))?;
+        if let Some(id) = self.joined_id() {
+            joined::check(id, &entries).map_err(|problem| self.error(problem))?;
+        }
         for key in unknown {
             tracing::warn!(file = %self.path.display(), key, "this key of the file of MCP servers means nothing here");
         }

@@ -33,6 +33,8 @@ pub(super) struct Served {
     pub(super) offer: ServerOffer,
     /// The way to it.
     pub(super) upstream: Arc<dyn Upstream>,
+    /// The same without its rules.
+    pub(super) bare: Arc<dyn Upstream>,
 }
 
 /// All servers of an agent. Clones share them.

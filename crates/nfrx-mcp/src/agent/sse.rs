@@ -20,6 +20,9 @@ use super::http_upstream::HttpUpstream;
 use super::stdio::{Launch, Process, SessionLimits, StdioSettings, StdioUpstream};
 use super::upstream::Upstream;
 
+pub(super) use events::Events;
+pub(super) use link::write;
+
 /// How long a server may take to answer `initialize`.
 const START_MAX: Duration = Duration::from_secs(60);
 

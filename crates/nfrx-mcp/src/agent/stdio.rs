@@ -4,8 +4,8 @@
 //! process of its own; in the modern era all clients share one. Either way a client sees a
 //! server that speaks HTTP by itself, with all the duties that the protocol lays on one.
 //! Processes and sessions belong to the agent, not to its tunnel: they are still there when
-//! a tunnel was lost and is back. Who has sessions of the legacy era and no processes hands
-//! them to the same machinery, as `super::sse` does.
+//! a tunnel was lost and is back. Who has no processes, but what can be spoken to as one,
+//! hands it to the same machinery, as `super::sse` and `super::joined` do.
 
 #![expect(clippy::result_large_err, reason = "a refusal is the whole answer, made once a request")]
 
@@ -17,7 +17,7 @@ mod flow;
 pub mod fuzzing;
 mod launch;
 mod lines;
-mod message;
+pub(super) mod message;
 mod mirror;
 mod modern;
 mod post;
@@ -55,6 +55,7 @@ pub(super) use child::LINE_BYTES_MAX;
 pub use launch::ServerCommand;
 pub(super) use launch::{Launch, Process};
 pub(super) use lines::{Line, Lines};
+pub(super) use modern::{META_CAPABILITIES, META_CLIENT, META_VERSION};
 pub(super) use sessions::SessionLimits;
 pub use settings::{StdioSettings, stdio_specs};
 pub use supervisor::{SUPERVISE, Supervisor, supervise};
@@ -88,8 +89,13 @@ impl StdioUpstream {
         Self::with_launch(server, launch, settings.limits(), drain)
     }
 
-    /// The same with processes that are started by other means, as tests do.
-    fn with_launch(server: &str, launch: Arc<dyn Launch>, limits: SessionLimits, drain: &Drain) -> Self {
+    /// The same with processes that come into being by other means.
+    pub(super) fn with_launch(
+        server: &str,
+        launch: Arc<dyn Launch>,
+        limits: SessionLimits,
+        drain: &Drain,
+    ) -> Self {
         Self::of(server, launch, limits, drain, true)
     }
 

@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use nfrx_spi::{Body, CallError};
 use serde_json::{Value, json};
 
+use super::stdio::{META_CAPABILITIES, META_CLIENT, META_VERSION};
 use super::upstream::Upstream;
 
 /// One whole conversation.
@@ -29,6 +30,7 @@ const MODERN: &str = "2026-07-28";
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Why a server gave no answer that can be used, for the agent's operator.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +117,8 @@ fn named(result: &Value) -> String {
     format!("{} {}", text("name"), text("version")).trim().to_owned()
 }
 
-/// A conversation.
-struct Talk {
+/// A conversation. Dropping it ends no session: [`Talk::close`] does.
+pub(super) struct Talk {
     server: Arc<dyn Upstream>,
     headers: HeaderMap,
     revision: String,
@@ -126,7 +128,7 @@ struct Talk {
 impl Talk {
     /// Like a client of today: `initialize` first, for most servers know nothing else, and a
     /// server of the new era refuses it.
-    async fn open(server: Arc<dyn Upstream>) -> Result<(Self, Value), TalkError> {
+    pub(super) async fn open(server: Arc<dyn Upstream>) -> Result<(Self, Value), TalkError> {
         let headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
@@ -176,8 +178,8 @@ impl Talk {
     }
 
     /// A legacy session is ended; that it can't be is the server's matter.
-    async fn close(&self) {
-        if self.headers.contains_key(SESSION) {
+    pub(super) async fn close(&self) {
+        if self.has_session() {
             let mut request = self.request(Body::empty());
             *request.method_mut() = Method::DELETE;
             let _ = self.server.handle(request).await;
@@ -193,21 +195,40 @@ impl Talk {
     }
 
     async fn send(&self, message: Value) -> Result<Response<Body>, TalkError> {
-        let mut request = self.request(Body::from(message.to_string()));
-        if let (true, Some(method)) = (self.modern, message["method"].as_str()) {
+        self.pass(message["method"].as_str().unwrap_or_default(), None, message.to_string().into()).await
+    }
+
+    /// Sends a message that calls this method, and perhaps the tool of this name.
+    pub(super) async fn pass(
+        &self,
+        method: &str,
+        name: Option<&str>,
+        message: Bytes,
+    ) -> Result<Response<Body>, TalkError> {
+        let mut request = self.request(Body::from(message));
+        if self.modern && !method.is_empty() {
             request.headers_mut().insert(METHOD, value(method)?);
+            if let Some(name) = name {
+                request.headers_mut().insert(NAME, value(name)?);
+            }
         }
         Ok(self.server.handle(request).await?)
+    }
+
+    /// Whether the server is of the modern era.
+    pub(super) fn is_modern(&self) -> bool {
+        self.modern
+    }
+
+    /// Whether the server has opened a session.
+    pub(super) fn has_session(&self) -> bool {
+        self.headers.contains_key(SESSION)
     }
 
     /// Asks, and gives the head's headers and the result.
     async fn exchange(&self, method: &str, mut params: Value) -> Result<(HeaderMap, Value), TalkError> {
         if self.modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": MODERN,
-                "io.modelcontextprotocol/clientInfo": client_info(),
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
+            params["_meta"] = modern_meta();
         }
         let message = json!({ "jsonrpc": "2.0", "id": ID, "method": method, "params": params });
         let (head, body) = self.send(message).await?.into_parts();
@@ -230,6 +251,11 @@ impl Talk {
 
 /// The id of each of our requests: one runs at a time.
 const ID: &str = "nfrx-agent";
+
+/// What each request of the modern era says of who asks.
+pub(super) fn modern_meta() -> Value {
+    json!({ META_VERSION: MODERN, META_CLIENT: client_info(), META_CAPABILITIES: {} })
+}
 
 fn client_info() -> Value {
     json!({ "name": "nfrx", "version": nfrx_runtime::build_info().version })

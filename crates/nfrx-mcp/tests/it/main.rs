@@ -7,6 +7,7 @@
 mod away;
 mod doctor;
 mod fake;
+mod joined;
 mod keep_alive;
 mod leaving;
 mod login;

@@ -2,7 +2,8 @@
 
 use tokio::process::Command;
 
-use crate::stand::{Backend, Stand, from_xtask, output, script};
+use crate::rig::Folder;
+use crate::stand::{Backend, Stand, fixture, from_xtask, output, script};
 
 // Seen to fail: with `Mcp-Session-Id` taken out of answers.
 #[tokio::test]
@@ -15,12 +16,26 @@ async fn python_clients_of_both_eras_use_all_that_a_server_has() {
     let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(ran.status.success(), "{errors}");
     let said = String::from_utf8(ran.stdout).expect("it prints text");
-    let legacy = ["tools", "call", "progress", "sampling", "elicitation", "resource", "prompt"];
-    let auto = ["tools", "call", "progress", "resource", "prompt"];
-    let fast = ["call", "sampling", "elicitation"];
-    let expected = legacy.map(|word| format!("legacy {word}")).into_iter();
-    let expected = expected.chain(auto.map(|word| format!("auto {word}")));
+    let sdk = ["tools", "call", "progress", "sampling", "elicitation", "resource", "prompt"];
+    let fast = ["call", "progress", "sampling", "elicitation"];
+    let expected = sdk.map(|word| format!("legacy {word}")).into_iter();
+    let expected = expected.chain(sdk.map(|word| format!("auto {word}")));
     let expected: Vec<_> = expected.chain(fast.map(|word| format!("fastmcp {word}"))).collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+// Seen to fail: with `Mcp-Session-Id` taken out of answers.
+#[tokio::test]
+async fn the_python_client_before_the_new_era_uses_all_that_a_server_has() {
+    let fixture = Backend::fixture().await;
+    let stand = Stand::before(fixture.url()).await;
+    let mut command = Command::new(from_xtask("NFRX_PYTHON_MCP_1"));
+    command.arg(script("python/mcp_client_1.py")).arg(stand.url());
+    let ran = output(command).await;
+    let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{errors}");
+    let said = String::from_utf8(ran.stdout).expect("it prints text");
+    let expected = ["tools", "call", "progress", "sampling", "elicitation", "resource", "prompt"];
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
 }
 
@@ -44,4 +59,31 @@ async fn a_client_of_today_uses_a_server_of_the_first_revision() {
     assert!(ran.status.success(), "{errors}");
     let said = String::from_utf8(ran.stdout).expect("it prints text");
     assert_eq!(said.lines().collect::<Vec<_>>(), ["tools", "progress", "elicitation"]);
+}
+
+// Seen to fail: with the answers to modern clients as legacy servers give them.
+#[tokio::test]
+async fn clients_of_both_eras_use_servers_that_are_one() {
+    let server = Backend::fixture().await;
+    let servers = serde_json::json!({ "mcpServers": {
+        "http": { "url": server.url() },
+        "stdio": { "command": fixture(), "args": ["stdio"] },
+    } });
+    let folder = Folder::new("python-joined");
+    let file = folder.write("servers.json", &servers.to_string());
+    let options = [("mcp_servers_file", file.to_str().expect("text")), ("mcp_aggregate", "true")];
+    let stand = Stand::of(&[("public", "true")], server.url(), &options).await;
+    let mut client = Command::new(from_xtask("NFRX_PYTHON"));
+    client.arg(script("python/mcp_joined.py")).arg(stand.url());
+    let ran = output(client).await;
+    let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{errors}");
+    let said = String::from_utf8(ran.stdout).expect("it prints text");
+    let expected = [
+        "legacy 2025-11-25 http",
+        "legacy 2025-11-25 stdio",
+        "auto 2026-07-28 http",
+        "auto 2026-07-28 stdio",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
 }

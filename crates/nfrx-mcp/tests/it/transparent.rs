@@ -231,8 +231,13 @@ async fn a_stream_of_events_passes_as_it_comes() {
     let (relay, _agent) = clock(&fake).await;
     let mut client = relay.client().await;
     feed.send(Bytes::from("id: 1\ndata: \n\n")).await.expect("there is room");
-    let answer = patiently(client.send(post("{}"))).await.expect("an answer");
+    let headers = [POSTED, &[("accept-encoding", "gzip, br")]].concat();
+    let asked = client.send(request("POST", CLOCK, &headers, "{}"));
+    let answer = patiently(asked).await.expect("an answer");
     assert_eq!(answer.headers()["x-accel-buffering"], "no");
+    // Seen to fail: with `Accept-Encoding` passed on.
+    assert!(!fake.seen()[0].headers.contains_key("accept-encoding"), "nobody is to code a stream");
+    assert!(!answer.headers().contains_key("content-encoding"), "and nobody does");
     let mut body = answer.into_body();
     let text = read(&mut body, "id: 1\ndata: \n\n".len()).await;
     assert!(text.trim_start_matches(":\n\n") == "id: 1\ndata: \n\n", "{text:?}");

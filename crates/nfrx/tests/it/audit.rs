@@ -48,6 +48,73 @@ async fn each_request_is_one_line_with_its_path_and_status_and_no_secret() {
     }
 }
 
+/// Speaks as an MCP server over its standard streams.
+#[cfg(unix)]
+const SERVER: &str = r#"while read -r line; do
+    case "$line" in
+        *'"initialize"'*) printf '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}\n' ;;
+        *tools/call*) printf '{"jsonrpc":"2.0","id":7,"result":{"content":[]}}\n' ;;
+    esac
+done"#;
+
+// Seen to fail: without the name of the caller's key.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_of_a_tool_is_one_line_that_says_who_called_what_and_not_with_which_arguments() {
+    let addr = free_addr();
+    let file = |name: &str, text: &str| {
+        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, text).expect("the folder is cargo's");
+        path.display().to_string()
+    };
+    // The digest of `hunter2`.
+    let digest = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+    let keys = file("audit-keys.yaml", &format!("- name: ann\n  sha256: {digest}\n"));
+    let client_key = ("CLIENT_KEY", "client-key-for-tests");
+    let server =
+        nfrx(&["server", "--listen-addr", &addr.to_string()], &[("API_KEYS_FILE", &keys), client_key]);
+    server.wait_for("ready");
+    let script = file("audit-server.sh", SERVER);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let settings = [
+        ("SERVER_URL", &*format!("ws://{addr}/api/mcp/connect")),
+        ("CLIENT_ID", "clock"),
+        ("MCP_STDIO_COMMAND", &format!("sh {script}")),
+        ("PATH", &path),
+        client_key,
+    ];
+    let _agent = nfrx(&["mcp"], &settings);
+    server.wait_for("MCP servers joined");
+    let mut client = HttpClient::connect(addr).await.expect("it listens");
+    let initialize = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": { "protocolVersion": "2025-11-25" } });
+    let opened =
+        client.ask(post("/api/mcp/id/clock", Some("hunter2"), &initialize)).await.expect("an answer");
+    assert_eq!(opened.status(), 200, "{}", opened.text());
+    let call = serde_json::json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": { "name": "erase", "arguments": { "what": "of nobody's business" } } });
+    let mut call = post("/api/mcp/id/clock", Some("hunter2"), &call);
+    call.headers_mut().insert("mcp-session-id", opened.head.headers()["mcp-session-id"].clone());
+    assert_eq!(client.ask(call).await.expect("an answer").status(), 200);
+    let line = server.wait_for(r#""tool":"erase""#);
+    let parts = [
+        r#""target":"audit""#,
+        r#""who":"ann""#,
+        r#""server":"clock""#,
+        r#""method":"tools/call""#,
+        r#""status":200"#,
+        r#""ms":"#,
+    ];
+    for part in parts {
+        assert!(line.contains(part), "no `{part}` in {line}");
+    }
+    let said = server.said();
+    assert_eq!(said.matches(r#""message":"mcp""#).count(), 2, "{said}");
+    for secret in ["of nobody's business", "hunter2"] {
+        assert!(!said.contains(secret), "`{secret}` is in\n{said}");
+    }
+}
+
 // Seen to fail: without the agent's span, and with spans left out of the lines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_of_a_request_names_it_at_both_ends() {

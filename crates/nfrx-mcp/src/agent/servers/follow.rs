@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 use super::{ServerEntry, ServersError, ServersFile};
+use crate::agent::joined::Joiner;
 use crate::agent::service::{McpService, Served};
 
 /// How often the file is looked at.
@@ -19,6 +20,7 @@ pub(in crate::agent) type Serve = dyn Fn(&ServerEntry) -> Result<Served, String>
 pub(in crate::agent) struct Follower {
     file: ServersFile,
     serve: Arc<Serve>,
+    joiner: Option<Joiner>,
     stamp: Option<Stamp>,
     current: Vec<(ServerEntry, Served)>,
 }
@@ -38,17 +40,22 @@ impl Stamp {
 
 impl Follower {
     /// Reads the file for the first time. Blocks.
-    pub(in crate::agent) fn new(file: ServersFile, serve: Arc<Serve>) -> Result<Self, ServersError> {
+    pub(in crate::agent) fn new(
+        file: ServersFile,
+        serve: Arc<Serve>,
+        joiner: Option<Joiner>,
+    ) -> Result<Self, ServersError> {
         let stamp = std::fs::metadata(file.path()).ok().as_ref().map(Stamp::of);
-        let mut follower = Self { file, serve, stamp, current: Vec::new() };
+        let mut follower = Self { file, serve, joiner, stamp, current: Vec::new() };
         let entries = follower.file.read()?;
         follower.apply(entries)?;
         Ok(follower)
     }
 
-    /// What is served now.
+    /// What is served now, and all of it as one, if that is wanted.
     pub(in crate::agent) fn served(&self) -> Vec<Served> {
-        self.current.iter().map(|(_, served)| served.clone()).collect()
+        let joined = self.joiner.as_ref().map(|joiner| joiner.join(&self.current));
+        self.current.iter().map(|(_, served)| served.clone()).chain(joined).collect()
     }
 
     /// Whether one of the servers is shared with other agents.
@@ -145,10 +152,10 @@ mod tests {
         let serve = move |entry: &ServerEntry| {
             count.fetch_add(1, Ordering::Relaxed);
             let offer = ServerOffer { id: entry.id.clone(), ..ServerOffer::default() };
-            Ok(Served { offer, upstream: Arc::new(Nothing) })
+            Ok(Served { offer, upstream: Arc::new(Nothing), bare: Arc::new(Nothing) })
         };
-        let file = ServersFile::new(path.clone(), Some("den".to_owned()));
-        let mut follower = Follower::new(file, Arc::new(serve)).expect("a good file");
+        let file = ServersFile::new(path.clone(), Some("den".to_owned()), false);
+        let mut follower = Follower::new(file, Arc::new(serve), None).expect("a good file");
         let ids = |follower: &Follower| {
             follower.served().into_iter().map(|served| served.offer.id).collect::<Vec<_>>()
         };

@@ -6,16 +6,16 @@ use nfrx_spi::Body;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Event {
+pub(in crate::agent) struct Event {
     /// What kind it is; empty where none was said, which means `message`.
-    pub(super) name: Bytes,
+    pub(in crate::agent) name: Bytes,
     /// The lines of its data.
-    pub(super) data: Vec<Bytes>,
+    pub(in crate::agent) data: Vec<Bytes>,
 }
 
 /// Why no more events come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum End {
+pub(in crate::agent) enum End {
     /// The server has ended it.
     #[error("the MCP server has ended its stream of events")]
     Ended,
@@ -28,7 +28,7 @@ pub(super) enum End {
 }
 
 /// Reads events.
-pub(super) struct Events {
+pub(in crate::agent) struct Events {
     body: Body,
     held: BytesMut,
     /// How much of `held` has no line end.
@@ -42,12 +42,12 @@ pub(super) struct Events {
 
 impl Events {
     /// Events of up to `bytes_max` bytes.
-    pub(super) fn new(body: Body, bytes_max: usize) -> Self {
+    pub(in crate::agent) fn new(body: Body, bytes_max: usize) -> Self {
         Self { body, held: BytesMut::new(), scanned: 0, after_cr: false, at_start: true, bytes_max }
     }
 
     /// The next event that has data. One that the end breaks off is none.
-    pub(super) async fn next(&mut self) -> Result<Event, End> {
+    pub(in crate::agent) async fn next(&mut self) -> Result<Event, End> {
         let (mut name, mut data, mut bytes) = (Bytes::new(), Vec::new(), 0);
         loop {
             let line = self.line().await?;

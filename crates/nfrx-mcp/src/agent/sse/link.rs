@@ -112,7 +112,8 @@ async fn hear(mut events: Events, said: mpsc::Sender<Bytes>) -> String {
     }
 }
 
-async fn write(mut says: DuplexStream, mut to_say: mpsc::Receiver<Bytes>) {
+/// Writes messages as lines, as long as somebody reads them.
+pub(in crate::agent) async fn write(mut says: DuplexStream, mut to_say: mpsc::Receiver<Bytes>) {
     while let Some(line) = to_say.recv().await {
         if says.write_all(&line).await.is_err() || says.write_all(b"\n").await.is_err() {
             return;

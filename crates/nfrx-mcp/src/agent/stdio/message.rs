@@ -12,32 +12,32 @@ use serde_json::value::{RawValue, to_raw_value};
 
 /// The members of an object in their order, each value as it is written.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Object(Vec<(String, Box<RawValue>)>);
+pub(in crate::agent) struct Object(Vec<(String, Box<RawValue>)>);
 
 impl Object {
     /// The members of an object's text; `None` if it is none.
-    pub(super) fn of(raw: &RawValue) -> Option<Self> {
+    pub(in crate::agent) fn of(raw: &RawValue) -> Option<Self> {
         serde_json::from_str(raw.get()).ok()
     }
 
     /// A member. Of a doubled one the last counts.
-    pub(super) fn get(&self, key: &str) -> Option<&RawValue> {
+    pub(in crate::agent) fn get(&self, key: &str) -> Option<&RawValue> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| &**value)
     }
 
     /// A member that is a string.
-    pub(super) fn text(&self, key: &str) -> Option<String> {
+    pub(in crate::agent) fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.get(key)?.get()).ok()
     }
 
     /// A member that is an object.
-    pub(super) fn object(&self, key: &str) -> Option<Self> {
+    pub(in crate::agent) fn object(&self, key: &str) -> Option<Self> {
         Self::of(self.get(key)?)
     }
 
     /// Replaces a member, or adds it. A doubled one becomes single, so that no two readers
     /// read it differently.
-    pub(super) fn set(&mut self, key: &str, value: Box<RawValue>) {
+    pub(in crate::agent) fn set(&mut self, key: &str, value: Box<RawValue>) {
         let place = self.0.iter().position(|(name, _)| name == key);
         match place {
             None => self.0.push((key.to_owned(), value)),
@@ -52,13 +52,22 @@ impl Object {
         }
     }
 
+    /// Takes a member out.
+    pub(in crate::agent) fn remove(&mut self, key: &str) {
+        self.0.retain(|(name, _)| name != key);
+    }
+
     /// Its text.
-    pub(super) fn to_raw(&self) -> Box<RawValue> {
+    pub(in crate::agent) fn to_raw(&self) -> Box<RawValue> {
         raw(self)
     }
 
     /// Replaces what `path` leads to, if it is there.
-    pub(super) fn replace(&mut self, path: &[&str], new: &dyn Fn(&RawValue) -> Option<Box<RawValue>>) {
+    pub(in crate::agent) fn replace(
+        &mut self,
+        path: &[&str],
+        new: &dyn Fn(&RawValue) -> Option<Box<RawValue>>,
+    ) {
         let Some((key, rest)) = path.split_first() else { return };
         let Some(old) = self.get(key) else { return };
         let replaced = if rest.is_empty() {
@@ -76,7 +85,7 @@ impl Object {
 }
 
 /// A value's text. Values of ours always have one.
-pub(super) fn raw<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+pub(in crate::agent) fn raw<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
     to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
@@ -114,7 +123,7 @@ impl Serialize for Object {
 
 /// An id, or a progress token: equal when they mean the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Id {
+pub(in crate::agent) enum Id {
     /// A string's text.
     Text(String),
     /// A number as it is written.
@@ -123,7 +132,7 @@ pub(super) enum Id {
 
 impl Id {
     /// Reads one; anything but a string or a number is none.
-    pub(super) fn of(raw: &RawValue) -> Option<Self> {
+    pub(in crate::agent) fn of(raw: &RawValue) -> Option<Self> {
         match raw.get().as_bytes().first()? {
             b'"' => serde_json::from_str(raw.get()).ok().map(Self::Text),
             b'-' | b'0'..=b'9' => Some(Self::Number(raw.get().to_owned())),
@@ -132,7 +141,7 @@ impl Id {
     }
 
     /// The number, if it is one of ours.
-    pub(super) fn number(&self) -> Option<u64> {
+    pub(in crate::agent) fn number(&self) -> Option<u64> {
         match self {
             Self::Number(text) => text.parse().ok(),
             Self::Text(_) => None,
@@ -142,7 +151,7 @@ impl Id {
 
 /// What a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::agent) enum Kind {
     /// Wants an answer.
     Request {
         /// By which the answer finds it.
@@ -164,18 +173,18 @@ pub(super) enum Kind {
 
 /// One message.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
+pub(in crate::agent) struct Message {
     /// What it is.
-    pub(super) kind: Kind,
+    pub(in crate::agent) kind: Kind,
     /// Its members.
-    pub(super) object: Object,
+    pub(in crate::agent) object: Object,
     /// Its text on one line.
-    pub(super) line: Bytes,
+    pub(in crate::agent) line: Bytes,
 }
 
 impl Message {
     /// Reads a message; `None` if it is none of JSON-RPC 2.0.
-    pub(super) fn parse(text: &Bytes) -> Option<Self> {
+    pub(in crate::agent) fn parse(text: &Bytes) -> Option<Self> {
         let object: Object = serde_json::from_slice(text).ok()?;
         if object.text("jsonrpc").as_deref() != Some("2.0") {
             return None;
@@ -199,7 +208,7 @@ impl Message {
     }
 
     /// The method, if it has one.
-    pub(super) fn method(&self) -> Option<&str> {
+    pub(in crate::agent) fn method(&self) -> Option<&str> {
         match &self.kind {
             Kind::Request { method, .. } | Kind::Notification { method } => Some(method),
             Kind::Response { .. } => None,
@@ -207,24 +216,24 @@ impl Message {
     }
 
     /// The id as it is written.
-    pub(super) fn raw_id(&self) -> Option<&RawValue> {
+    pub(in crate::agent) fn raw_id(&self) -> Option<&RawValue> {
         self.object.get("id")
     }
 
     /// The parameters.
-    pub(super) fn params(&self) -> Option<Object> {
+    pub(in crate::agent) fn params(&self) -> Option<Object> {
         self.object.object("params")
     }
 
     /// The token by which a request wants to be told of its progress.
-    pub(super) fn progress_token(&self) -> Option<Box<RawValue>> {
+    pub(in crate::agent) fn progress_token(&self) -> Option<Box<RawValue>> {
         Some(self.params()?.object("_meta")?.get("progressToken")?.to_owned())
     }
 }
 
 /// Text on one line. In JSON a line break stands only between values, where a space means
 /// the same; so nothing needs to be written anew.
-pub(super) fn one_line(text: &Bytes) -> Bytes {
+pub(in crate::agent) fn one_line(text: &Bytes) -> Bytes {
     let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
     match &**text {
         line if !line.iter().any(is_break) => text.clone(),
@@ -233,19 +242,19 @@ pub(super) fn one_line(text: &Bytes) -> Bytes {
 }
 
 /// The text of an object as one line.
-pub(super) fn line(object: &Object) -> Bytes {
+pub(in crate::agent) fn line(object: &Object) -> Bytes {
     let raw: Box<str> = object.to_raw().into();
     one_line(&Bytes::from(String::from(raw)))
 }
 
 /// A request of the agent's own.
-pub(super) fn request(id: &str, method: &str, params: &serde_json::Value) -> Bytes {
+pub(in crate::agent) fn request(id: &str, method: &str, params: &serde_json::Value) -> Bytes {
     // An id is the agent's own number or string, written already.
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#).into()
 }
 
 /// Tells a child that nobody wants the answer to a request any more.
-pub(super) fn cancelled(id: u64) -> Bytes {
+pub(in crate::agent) fn cancelled(id: u64) -> Bytes {
     format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the client has left"}}}}"#
     )
@@ -253,7 +262,7 @@ pub(super) fn cancelled(id: u64) -> Bytes {
 }
 
 /// An error in answer to the request with this id.
-pub(super) fn error(
+pub(in crate::agent) fn error(
     id: Option<&RawValue>,
     code: i32,
     message: &str,

@@ -26,9 +26,9 @@ use super::tools::Tools;
 /// The version that the agent itself speaks to a modern child.
 pub(super) const VERSION: &str = "2026-07-28";
 /// Where a request says its version, and a notification its subscription.
-pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-pub(super) const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
-pub(super) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(in crate::agent) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub(in crate::agent) const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+pub(in crate::agent) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 const LISTEN: &str = "subscriptions/listen";
 const CANCELLED: &str = "notifications/cancelled";

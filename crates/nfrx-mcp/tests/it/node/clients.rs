@@ -52,7 +52,10 @@ async fn check(backend: &Backend, answers: &[&str]) {
 
 #[tokio::test]
 async fn the_typescript_client_sees_what_the_fixture_is() {
-    check(&Backend::fixture().await, &["server", "tools", "call", "progress [0,50,100]"]).await;
+    let sampled = r#"sampling {"content":[{"type":"text","text":"LLM response: sampled"#;
+    let elicited = r#"elicitation {"content":[{"type":"text","text":"User response: action=accept"#;
+    let answers = ["server", "tools", "call", "progress [0,50,100]", sampled, elicited];
+    check(&Backend::fixture().await, &answers).await;
 }
 
 // Seen to fail: with events left out that are named `message`.
@@ -74,6 +77,7 @@ async fn a_server_of_others_is_the_same_through_the_relay() {
         "echo",
         "image",
         "sampling",
+        "elicitation",
         "long",
         "progress [1,2,3,4]",
     ];
