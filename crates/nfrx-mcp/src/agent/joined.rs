@@ -18,6 +18,7 @@ use futures_util::future::join_all;
 use http::{Request, Response};
 use nfrx_runtime::Drain;
 use nfrx_spi::{Body, BoxFuture, CallError};
+use tokio::sync::watch;
 
 use super::policy::{Guard, ToolPolicy};
 use super::servers::ServerEntry;
@@ -77,49 +78,66 @@ pub(super) fn may_join(entry: &ServerEntry) -> bool {
     entry.auth_token.is_none() && !entry.pass_authorization
 }
 
-/// Makes one server of all.
+/// Makes one server of all, and keeps it while they change.
 pub(super) struct Joiner {
     id: String,
-    settings: StdioSettings,
-    drain: Drain,
+    servers: watch::Sender<Servers>,
+    whole: Arc<dyn Upstream>,
 }
 
 impl Joiner {
     /// Under this public id. Its sessions are tasks of `drain`, bounded as those over stdio.
     pub(super) fn new(id: &str, settings: &StdioSettings, drain: &Drain) -> Self {
-        Self { id: id.to_owned(), settings: settings.clone(), drain: drain.clone() }
+        let servers = watch::Sender::new(Servers::default());
+        let limits = SessionLimits { start_max: START_MAX, ..settings.limits() };
+        let launch = Arc::new(Links(servers.subscribe()));
+        let sessions = StdioUpstream::with_launch(id, launch, limits, drain);
+        let whole = Arc::new(Joined { sessions, servers: servers.subscribe() });
+        Self { id: id.to_owned(), servers, whole }
     }
 
-    /// One server of these, as long as they stay the same.
+    /// One server of these. Its sessions go on; what they say to servers that stayed the same
+    /// does as well.
     pub(super) fn join(&self, servers: &[(ServerEntry, Served)]) -> Served {
         let parts: Vec<_> = servers.iter().filter(|(entry, _)| may_join(entry)).collect();
-        let limits = SessionLimits { start_max: START_MAX, ..self.settings.limits() };
-        let server = |(entry, served): &&(ServerEntry, Served)| {
-            let guarded = Guard::around(Arc::clone(&served.bare), entry.policy.without_lists());
-            (entry.name.clone(), guarded)
+        let before = self.servers.borrow().clone();
+        let part = |(entry, served): &&(ServerEntry, Served)| {
+            let same = before.iter().find(|part| Arc::ptr_eq(&part.bare, &served.bare));
+            same.cloned().unwrap_or_else(|| Part {
+                name: entry.name.clone(),
+                bare: Arc::clone(&served.bare),
+                server: Guard::around(Arc::clone(&served.bare), entry.policy.without_lists()),
+            })
         };
-        let servers: Servers = parts.iter().map(server).collect();
-        let launch = Arc::new(Links(Arc::clone(&servers)));
-        let sessions = StdioUpstream::with_launch(&self.id, launch, limits, &self.drain);
+        self.servers.send_replace(parts.iter().map(part).collect());
         let policies = parts.iter().map(|(entry, _)| (entry.name.clone(), entry.policy.clone()));
         let policy = ToolPolicy::joined(policies.collect::<BTreeMap<_, _>>());
-        let bare: Arc<dyn Upstream> = Arc::new(Joined { sessions, servers });
         let offer = ServerOffer {
             id: self.id.clone(),
             name: self.id.clone(),
             replicas: parts.iter().all(|(entry, _)| entry.replicas),
             ..ServerOffer::default()
         };
+        let bare = Arc::clone(&self.whole);
         Served { offer, upstream: Guard::around(Arc::clone(&bare), policy), bare }
     }
 }
 
-/// The servers by name.
-type Servers = Arc<[(String, Arc<dyn Upstream>)]>;
+/// One of the servers.
+#[derive(Clone)]
+struct Part {
+    name: String,
+    /// The way to it, by which it is known again.
+    bare: Arc<dyn Upstream>,
+    /// The same behind such of its rules as are of no single caller.
+    server: Arc<dyn Upstream>,
+}
+
+type Servers = Arc<[Part]>;
 
 struct Joined {
     sessions: StdioUpstream,
-    servers: Servers,
+    servers: watch::Receiver<Servers>,
 }
 
 impl Upstream for Joined {
@@ -129,8 +147,9 @@ impl Upstream for Joined {
 
     /// It can be used as soon as one of its servers can.
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        let servers = self.servers.borrow().clone();
         Box::pin(async move {
-            let found = join_all(self.servers.iter().map(|(_, server)| server.probe())).await;
+            let found = join_all(servers.iter().map(|part| part.server.probe())).await;
             match found.iter().any(Result::is_ok) {
                 true => Ok(()),
                 false => Err("none of its servers can be reached".to_owned()),
@@ -140,7 +159,7 @@ impl Upstream for Joined {
 }
 
 /// Opens a link for each session.
-struct Links(Servers);
+struct Links(watch::Receiver<Servers>);
 
 impl Launch for Links {
     fn launch(&self) -> io::Result<Process> {
@@ -150,7 +169,7 @@ impl Launch for Links {
             stdin: Box::new(stdin),
             stdout: Box::new(stdout),
             stderr: Box::new(tokio::io::empty()),
-            gone: Box::pin(link::run(Arc::clone(&self.0), told, says)),
+            gone: Box::pin(link::run(self.0.clone(), told, says)),
             // It ends as soon as it is let go of.
             kill: Box::new(|| {}),
         })

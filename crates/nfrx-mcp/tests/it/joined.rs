@@ -265,6 +265,32 @@ async fn a_call_that_is_cancelled_is_so_at_its_server_and_a_sessions_end_ends_th
     until(&fake, |seen| seen.method == "DELETE" && seen.headers["mcp-session-id"] == "s-1").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_session_goes_on_while_the_file_changes() {
+    let fake = servers();
+    let mut file = both();
+    let (folder, relay, _agent) = start("joined-changes", &fake, &file).await;
+    let ask = session(&relay, KEY).await;
+    relay.ask(ask(call("old__look"))).await;
+    file["more"] = json!({ "url": "http://h/old" });
+    file["new"]["disabled"] = json!(true);
+    folder.write("servers.json", &json!({ "mcpServers": &file }).to_string());
+    until_state(&relay, |mcp| mcp["clients"][1]["id"] == "den-more").await;
+    // Seen to fail: with every conversation begun anew, and with the servers of the beginning.
+    assert_eq!(
+        names(&relay.ask(ask(list())).await),
+        ["more__look", "more__erase", "old__look", "old__erase"]
+    );
+    relay.ask(ask(call("old__look"))).await;
+    assert_eq!(fake.seen().pop().expect("it arrived").headers["mcp-session-id"], "s-1");
+    file["old"]["disabled"] = json!(true);
+    folder.write("servers.json", &json!({ "mcpServers": &file }).to_string());
+    until_state(&relay, |mcp| mcp["clients"].as_array().is_some_and(|servers| servers.len() == 2)).await;
+    assert_eq!(names(&relay.ask(ask(list())).await), ["more__look", "more__erase"]);
+    // Seen to fail: with conversations with servers that are gone left open.
+    until(&fake, |seen| seen.method == "DELETE" && seen.headers["mcp-session-id"] == "s-1").await;
+}
+
 // Seen to fail: with a whole that is always ready, and with one that never is.
 #[tokio::test(start_paused = true)]
 async fn the_whole_is_ready_when_one_of_its_servers_is() {

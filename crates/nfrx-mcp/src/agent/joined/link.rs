@@ -8,13 +8,13 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::peer::Peer;
-use super::{Servers, join, split};
+use super::{Part, Servers, join, split};
 use crate::agent::sse::write;
 use crate::agent::stdio::message::{self, Id, Kind, Message, Object, raw};
 use crate::agent::stdio::{LINE_BYTES_MAX, Line, Lines, META_VERSION, failure_of};
@@ -33,53 +33,86 @@ const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25
 const MODERN: &str = "2026-07-28";
 
 /// Answers until `told` is let go of, and ends all conversations.
-pub(super) async fn run(servers: Servers, told: DuplexStream, says: DuplexStream) -> Option<String> {
+pub(super) async fn run(
+    mut servers: watch::Receiver<Servers>,
+    told: DuplexStream,
+    says: DuplexStream,
+) -> Option<String> {
     let (said, to_say) = mpsc::channel(1);
-    let peers: Arc<[Peer]> = servers.iter().map(|(name, server)| Peer::new(name, server)).collect();
-    let link = Link { peers: Arc::clone(&peers), said };
+    servers.mark_changed();
+    let mut peers = Peers { servers, current: Arc::default() };
     tokio::select! {
-        () = link.hear(told) => {}
+        () = hear(told, &mut peers, &said) => {}
         () = write(says, to_say) => {}
     }
-    // What can't be told the end of its session will find it itself.
-    let _ = timeout(CLOSE_MAX, join_all(peers.iter().map(Peer::close))).await;
+    close(&peers.current).await;
     None
 }
 
-#[derive(Clone)]
+/// Ends conversations. What can't be told the end of its session will find it itself.
+async fn close(peers: &[Arc<Peer>]) {
+    let _ = timeout(CLOSE_MAX, join_all(peers.iter().map(|peer| peer.close()))).await;
+}
+
+/// The servers as the file has them.
+struct Peers {
+    servers: watch::Receiver<Servers>,
+    current: Arc<[Arc<Peer>]>,
+}
+
+impl Peers {
+    /// If the file has changed: follows it, and gives those that are gone.
+    fn follow(&mut self) -> Option<Vec<Arc<Peer>>> {
+        if !self.servers.has_changed().unwrap_or_default() {
+            return None;
+        }
+        let before = Arc::clone(&self.current);
+        let is = |peer: &Peer, part: &Part| Arc::ptr_eq(&peer.part.bare, &part.bare);
+        let parts = self.servers.borrow_and_update().clone();
+        let stayed = |part: &Part| before.iter().find(|peer| is(peer, part)).cloned();
+        let peer = |part: &Part| stayed(part).unwrap_or_else(|| Arc::new(Peer::new(part.clone())));
+        self.current = parts.iter().map(peer).collect();
+        let is_gone = |peer: &&Arc<Peer>| !parts.iter().any(|part| is(peer, part));
+        Some(before.iter().filter(is_gone).cloned().collect())
+    }
+}
+
+/// Hears the clients out.
+async fn hear(told: DuplexStream, peers: &mut Peers, said: &mpsc::Sender<Bytes>) {
+    let mut told = Lines::new(told, LINE_BYTES_MAX);
+    let mut tasks = JoinSet::new();
+    let mut calls: BTreeMap<Id, AbortHandle> = BTreeMap::new();
+    while let Some(line) = told.next().await {
+        while tasks.try_join_next().is_some() {}
+        calls.retain(|_, task| !task.is_finished());
+        if let Some(gone) = peers.follow() {
+            tasks.spawn(async move { close(&gone).await });
+        }
+        let link = Link { peers: Arc::clone(&peers.current), said: said.clone() };
+        let Line::Whole(line) = line else { continue };
+        let Some(message) = Message::parse(&line) else { continue };
+        match &message.kind {
+            Kind::Request { id, .. } => {
+                calls.insert(id.clone(), tasks.spawn(async move { link.answer(message).await }));
+            }
+            Kind::Notification { method } if method == "notifications/cancelled" => {
+                let id = message.params().and_then(|params| Id::of(params.get("requestId")?));
+                let Some(call) = id.and_then(|id| calls.remove(&id)) else { continue };
+                call.abort();
+                tasks.spawn(async move { link.cancel(message.line).await });
+            }
+            Kind::Notification { .. } | Kind::Response { .. } => {}
+        }
+    }
+}
+
+/// What a message is answered by.
 struct Link {
-    peers: Arc<[Peer]>,
+    peers: Arc<[Arc<Peer>]>,
     said: mpsc::Sender<Bytes>,
 }
 
 impl Link {
-    /// Hears the clients out.
-    async fn hear(self, told: DuplexStream) {
-        let mut told = Lines::new(told, LINE_BYTES_MAX);
-        let mut tasks = JoinSet::new();
-        let mut calls: BTreeMap<Id, AbortHandle> = BTreeMap::new();
-        while let Some(line) = told.next().await {
-            while tasks.try_join_next().is_some() {}
-            calls.retain(|_, task| !task.is_finished());
-            let Line::Whole(line) = line else { continue };
-            let Some(message) = Message::parse(&line) else { continue };
-            match &message.kind {
-                Kind::Request { id, .. } => {
-                    let (id, link) = (id.clone(), self.clone());
-                    calls.insert(id, tasks.spawn(async move { link.answer(message).await }));
-                }
-                Kind::Notification { method } if method == "notifications/cancelled" => {
-                    let id = message.params().and_then(|params| Id::of(params.get("requestId")?));
-                    let Some(call) = id.and_then(|id| calls.remove(&id)) else { continue };
-                    call.abort();
-                    let link = self.clone();
-                    tasks.spawn(async move { link.cancel(message.line).await });
-                }
-                Kind::Notification { .. } | Kind::Response { .. } => {}
-            }
-        }
-    }
-
     /// Each server is told: whose the call was is of no matter to the others, who have none of
     /// this id.
     async fn cancel(&self, notification: Bytes) {
@@ -127,10 +160,10 @@ impl Link {
         let (mut tools, mut missing) = (Vec::new(), Vec::new());
         for (peer, listed) in join_all(asked).await {
             match listed {
-                Ok(listed) => tools.extend(listed.into_iter().filter_map(|tool| named(&peer.name, tool))),
+                Ok(listed) => tools.extend(listed.into_iter().filter_map(|tool| named(peer.name(), tool))),
                 Err(why) => {
-                    warn!(server = peer.name, why, "an MCP server is missing in the list of all tools");
-                    missing.push(peer.name.as_str());
+                    warn!(server = peer.name(), why, "an MCP server is missing in the list of all tools");
+                    missing.push(peer.name());
                 }
             }
         }
@@ -148,7 +181,7 @@ impl Link {
     async fn call(&self, message: Message, mut params: Object, is_modern: bool) {
         let name = params.text("name").unwrap_or_default();
         let found = split(&name).and_then(|(server, tool)| {
-            let peer = self.peers.iter().find(|peer| peer.name == server)?;
+            let peer = self.peers.iter().find(|peer| peer.name() == server)?;
             Some((peer, tool))
         });
         let Some((peer, tool)) = found else {
@@ -161,7 +194,7 @@ impl Link {
         let answer = match peer.call(tool, request, &self.said).await {
             Ok(answer) if is_modern => complete(answer),
             Ok(answer) => Some(answer.line),
-            Err(why) => failure_of(&message.line, &format!("the MCP server `{}`: {why}", peer.name)),
+            Err(why) => failure_of(&message.line, &format!("the MCP server `{}`: {why}", peer.name())),
         };
         if let Some(answer) = answer {
             self.say(answer).await;

@@ -13,11 +13,11 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::Part;
 use crate::agent::sse::Events;
 use crate::agent::stdio::message::{self, Kind, Message, Object, raw};
 use crate::agent::stdio::{LINE_BYTES_MAX, META_VERSION};
 use crate::agent::talk::{Talk, is_events, modern_meta};
-use crate::agent::upstream::Upstream;
 
 /// How long a server may take to begin a conversation.
 const OPEN_MAX: Duration = Duration::from_secs(10);
@@ -29,16 +29,20 @@ const METHOD_NOT_FOUND: i32 = -32601;
 
 /// A server of the whole.
 pub(super) struct Peer {
-    /// Its name, which is part of its tools'.
-    pub(super) name: String,
-    server: Arc<dyn Upstream>,
+    /// Which it is.
+    pub(super) part: Part,
     talk: Mutex<Option<Arc<Talk>>>,
 }
 
 impl Peer {
     /// Not spoken to yet.
-    pub(super) fn new(name: &str, server: &Arc<dyn Upstream>) -> Self {
-        Self { name: name.to_owned(), server: Arc::clone(server), talk: Mutex::default() }
+    pub(super) fn new(part: Part) -> Self {
+        Self { part, talk: Mutex::default() }
+    }
+
+    /// Its name, which is part of its tools'.
+    pub(super) fn name(&self) -> &str {
+        &self.part.name
     }
 
     /// All its tools, as it writes them.
@@ -101,7 +105,7 @@ impl Peer {
             return Ok(Arc::clone(talk));
         }
         let late = |_| format!("it did not begin within {} s", OPEN_MAX.as_secs());
-        let opened = timeout(OPEN_MAX, Talk::open(Arc::clone(&self.server))).await.map_err(late)?;
+        let opened = timeout(OPEN_MAX, Talk::open(Arc::clone(&self.part.server))).await.map_err(late)?;
         let (opened, _) = opened.map_err(|error| error.to_string())?;
         Ok(Arc::clone(talk.insert(Arc::new(opened))))
     }
@@ -160,7 +164,7 @@ impl Peer {
 
     /// A server asks its client for something, though this one said that it can nothing.
     async fn refuse(&self, talk: &Talk, method: &str, id: Option<&RawValue>) {
-        debug!(server = self.name, method, "an MCP server asked for what its client does not offer");
+        debug!(server = self.name(), method, "an MCP server asked for what its client does not offer");
         let error = message::error(id, METHOD_NOT_FOUND, "the client does not offer this", None);
         // If it can't be told, its stream ends.
         let _ = talk.pass("", None, error).await;

@@ -26,7 +26,7 @@ async fn seen(url: &str) -> String {
 }
 
 /// The reference server that the protocol's project publishes, in one of its ways to speak.
-async fn everything(way: &str, path: &str) -> Backend {
+pub(super) async fn everything(way: &str, path: &str) -> Backend {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let port = free.expect("loopback has free ports").port();
     let file =
