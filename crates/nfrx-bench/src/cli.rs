@@ -77,7 +77,7 @@ async fn serve(args: &ArgMatches, stop: impl Future<Output = ()>) -> Result<()> 
 async fn measure(args: &ArgMatches) -> Result<()> {
     let machine = Machine::look();
     let plan = plan(args)?;
-    let mut session = Session::start(&plan).await?;
+    let mut session = Session::start(&plan.programs, &plan.peers).await?;
     let results = session.measure(&plan).await?;
     let targets = session.targets();
     let Times { window, repeats, .. } = plan.times;
@@ -111,10 +111,14 @@ async fn measure_jobs(args: &ArgMatches) -> Result<()> {
 async fn measure_reach(args: &ArgMatches) -> Result<()> {
     let only: Vec<_> = args.get_many::<String>("part").into_iter().flatten().collect();
     let chosen = |part: &&Part| only.is_empty() || only.iter().any(|name| *name == part.name());
+    let workers = text(args, "workers").and_then(|workers| workers.parse().ok());
+    let workers = workers.filter(|workers| (2_000..=14_000).contains(workers));
     let plan = ReachPlan {
         parts: PARTS.iter().filter(chosen).copied().collect(),
         rounds: rounds(args)?,
         quick: args.get_flag("quick"),
+        workers: workers.context("--workers takes a number from 2,000 to 14,000")?,
+        peers: args.get_many::<String>("peer").into_iter().flatten().cloned().collect(),
         programs: programs(args)?,
     };
     reach::measure(&plan, &result_file(args, "reach-")?).await
@@ -242,6 +246,10 @@ fn command() -> Command {
             Command::new(REACH)
                 .about("Measures how far one server reaches: workers, streams, memory")
                 .after_help(format!("Parts:\n{parts}"))
+                .arg(
+                    // A server holds 4,096 workers of a plugin.
+                    option("workers", "N", "How many workers are many").default_value("4000"),
+                )
                 .arg(
                     option("part", "PART", "Measure this part; may be repeated")
                         .action(ArgAction::Append)

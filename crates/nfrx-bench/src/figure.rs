@@ -19,7 +19,7 @@ const STREAM_TOKENS: u64 = 500;
 /// simulated backend's constant parts leave nothing to choose about.
 const TOKEN_BYTES: u64 = 8;
 /// What a stream has besides its tokens: the role, the finish reason, the end mark.
-const STREAM_EVENTS_MORE: u64 = 3;
+pub(crate) const STREAM_EVENTS_MORE: u64 = 3;
 
 const MIB: usize = 1 << 20;
 /// Downloads and uploads have this size.
@@ -133,6 +133,11 @@ pub(crate) fn small(target: &Target) -> Request {
 /// A stream that says two words, and nothing more for a quarter of an hour.
 pub(crate) fn slow_stream(target: &Target) -> Request {
     chat_request(target, &stream(2, r#","x_sim_tokens_per_second":0.001"#))
+}
+
+/// A stream of so many tokens at such a pace.
+pub(crate) fn short_stream(target: &Target, tokens: u64, per_second: u64) -> Request {
+    chat_request(target, &stream(tokens, &format!(r#","x_sim_tokens_per_second":{per_second}"#)))
 }
 
 fn chat_request(target: &Target, body: &str) -> Request {

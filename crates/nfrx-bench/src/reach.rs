@@ -3,7 +3,10 @@
 //! What is told are single numbers with goals beside them, each from a part that starts its own
 //! processes. Parts are measured in turn, round by round.
 
+mod added;
+mod crowd;
 mod flat;
+mod limits;
 mod memory;
 mod relay;
 mod rows;
@@ -27,6 +30,10 @@ pub(crate) struct ReachPlan {
     pub(crate) parts: Vec<Part>,
     pub(crate) rounds: u32,
     pub(crate) quick: bool,
+    /// How many workers are many.
+    pub(crate) workers: u32,
+    /// `name=url` each.
+    pub(crate) peers: Vec<String>,
     pub(crate) programs: Programs,
 }
 
@@ -35,16 +42,22 @@ pub(crate) struct ReachPlan {
 pub(crate) enum Part {
     Memory,
     Flat,
+    Added,
+    Crowd,
+    Limits,
 }
 
 /// All parts, in the order they are measured in.
-pub(crate) const PARTS: &[Part] = &[Part::Memory, Part::Flat];
+pub(crate) const PARTS: &[Part] = &[Part::Memory, Part::Flat, Part::Added, Part::Crowd, Part::Limits];
 
 impl Part {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Flat => "flat",
+            Self::Added => "added",
+            Self::Crowd => "crowd",
+            Self::Limits => "limits",
         }
     }
 
@@ -52,6 +65,11 @@ impl Part {
         match self {
             Self::Memory => "the server's memory by connected workers and by open streams",
             Self::Flat => "the server's cost of a request by workers, models and the queue's length",
+            Self::Added => {
+                "what is added to a request and to tokens at concurrency 1, request by request in turn"
+            }
+            Self::Crowd => "paced streams among many connected workers, and the most of them",
+            Self::Limits => "requests a second within limits of p99, of all peers",
         }
     }
 }
@@ -92,6 +110,9 @@ pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
             let measured = match part {
                 Part::Memory => memory::measure(&bench, &mut rows).await,
                 Part::Flat => flat::measure(&bench, &mut rows).await,
+                Part::Added => added::measure(&bench, &mut rows).await,
+                Part::Crowd => crowd::measure(&bench, &mut rows).await,
+                Part::Limits => limits::measure(&bench, &mut rows).await,
             };
             if let Err(error) = measured {
                 eprintln!("{} failed: {error:#}", part.name());

@@ -18,6 +18,7 @@ use crate::swarm::Swarm;
 /// A server of some size, and who asks it.
 struct Size {
     name: &'static str,
+    /// 0 for many.
     workers: u32,
     models: u32,
     slots: u32,
@@ -38,7 +39,7 @@ const FLAT: Goal = Some((1.3, 1.1));
 
 const SIZES: [Size; 7] = [
     size("10 workers", 10, 1, 16, 16),
-    size("10,000 workers", 10_000, 1, 16, 16),
+    size("many workers", 0, 1, 16, 16),
     size("1,000 workers, 1 model", 1_000, 1, 16, 16),
     size("1,000 workers, 1,000 models", 1_000, 1_000, 16, 16),
     size("10 slots, nobody waits", 10, 1, 1, 10),
@@ -48,7 +49,7 @@ const SIZES: [Size; 7] = [
 
 /// Which size is compared with which.
 const RATIOS: [(&str, usize, usize); 4] = [
-    ("workers 10 → 10,000", 0, 1),
+    ("workers 10 → many", 0, 1),
     ("models 1 → 1,000", 2, 3),
     ("queue 0 → 9,990", 4, 5),
     ("queue 90 → 9,990", 6, 5),
@@ -59,7 +60,8 @@ pub(super) async fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     for (number, size) in SIZES.iter().enumerate() {
         let folder = bench.scratch.folder(&format!("flat-{number}"))?;
         let mut relay = Relay::start(bench.nfrx()?, folder).await?;
-        let Size { workers: count, models, slots, .. } = *size;
+        let Size { models, slots, .. } = *size;
+        let count = if size.workers == 0 { bench.plan.workers } else { size.workers };
         relay.join(Swarm { from: 0, count, models, slots }).await.context(size.name)?;
         relays.push(relay);
     }
@@ -67,7 +69,7 @@ pub(super) async fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     for (size, relay) in SIZES.iter().zip(&relays) {
         let (cost, rest) = cost(size, relay, bench.window()).await.context(size.name)?;
         rows.add(format!("server CPU per request, {}", size.name), "µs", None, cost);
-        if size.workers >= 1_000 && size.models == 1 {
+        if size.workers == 0 {
             let about = format!("server CPU at rest, {}", size.name);
             rows.add(about, "ms/s", None, rest.as_secs_f64() * 1e3);
         }

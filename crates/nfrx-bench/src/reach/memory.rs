@@ -13,9 +13,8 @@ use crate::figure::{slow_stream, small};
 use crate::http::Client;
 use crate::swarm::Swarm;
 
-/// Workers by steps.
-const FEW: u32 = 2_000;
-const MANY: u32 = 10_000;
+/// Workers of the first step.
+const FEW: u32 = 1_000;
 /// Open streams, each of a client of its own.
 const STREAMS: usize = 4_000;
 const SLOTS: u32 = 4;
@@ -23,17 +22,18 @@ const SLOTS: u32 = 4;
 const SETTLE: Duration = Duration::from_secs(2);
 
 pub(super) async fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
+    let all = bench.plan.workers;
     let mut relay = Relay::start(bench.nfrx()?, bench.scratch.folder("memory")?).await?;
     sleep(SETTLE).await;
     let empty = kib(&relay)?;
     relay.join(Swarm { from: 0, count: FEW, models: 1, slots: SLOTS }).await?;
     let few = kib(&relay)?;
-    relay.join(Swarm { from: FEW, count: MANY - FEW, models: 1, slots: SLOTS }).await?;
+    relay.join(Swarm { from: FEW, count: all - FEW, models: 1, slots: SLOTS }).await?;
     let many = kib(&relay)?;
     let goal = Some((40.0, 15.0));
-    rows.add("server memory per idle worker, 0 → 2,000", "KiB", goal, (few - empty) / f64::from(FEW));
-    rows.add("… 2,000 → 10,000", "KiB", goal, (many - few) / f64::from(MANY - FEW));
-    rows.add("… 0 → 10,000", "KiB", goal, (many - empty) / f64::from(MANY));
+    rows.add("server memory per idle worker, 0 → 1,000", "KiB", goal, (few - empty) / f64::from(FEW));
+    rows.add(format!("… 1,000 → {all}"), "KiB", goal, (many - few) / f64::from(all - FEW));
+    rows.add(format!("… 0 → {all}"), "KiB", goal, (many - empty) / f64::from(all));
     let (connected, open) = streams(&relay).await?;
     let each = |kib: f64| kib / STREAMS as f64;
     rows.add("server memory per open idle stream", "KiB", Some((16.0, 6.0)), each(open - connected));
@@ -44,7 +44,7 @@ pub(super) async fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     let left = kib(&relay)?;
     for (about, kib) in [
         ("server memory: nobody there", empty),
-        ("… 10,000 workers", many),
+        ("… all workers", many),
         ("… and 4,000 streams", open),
         ("… streams and their clients gone", ended),
         ("… all gone", left),

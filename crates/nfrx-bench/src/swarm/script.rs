@@ -107,7 +107,6 @@ impl http_body::Body for Tokens {
 
 #[cfg(test)]
 mod tests {
-
     use http_body_util::BodyExt;
     use tokio::time::Instant;
 
