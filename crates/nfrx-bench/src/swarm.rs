@@ -161,7 +161,6 @@ mod tests {
         let server = "127.0.0.1:8080".parse().unwrap();
         let (reads, read) = Swarm::read(&command().get_matches_from(swarm.arguments(server))).unwrap();
         assert_eq!(reads, server);
-        // Seen to fail: with two of the numbers exchanged.
         assert_eq!((read.from, read.count, read.models, read.slots), (2_000, 8_000, 7, 4));
     }
 
@@ -171,7 +170,6 @@ mod tests {
         for number in 0..30_000 {
             *from.entry(address(number)).or_insert(0) += 1;
         }
-        // Seen to fail: with all from the first address.
         assert!(from.values().all(|count| *count <= FROM_ONE_ADDRESS), "{from:?}");
     }
 }

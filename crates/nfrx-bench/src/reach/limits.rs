@@ -66,7 +66,6 @@ mod tests {
 
     #[test]
     fn a_limit_is_kept_up_to_itself() {
-        // Seen to fail: with limits that are kept only below themselves.
         assert_eq!(kept(1_000.0).collect::<Vec<_>>(), [1, 5, 10, 50]);
         assert_eq!(kept(5_000.1).collect::<Vec<_>>(), [10, 50]);
         assert_eq!(kept(90_000.0).count(), 0);

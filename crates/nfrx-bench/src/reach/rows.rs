@@ -99,7 +99,6 @@ mod tests {
         }
         let told = serde_json::to_value(&rows).unwrap();
         assert_eq!(told.as_array().unwrap().len(), 2);
-        // Seen to fail: with the last round's value alone, and with the most of all.
         assert_eq!(told[0]["measured"]["median"], 14.0);
         assert_eq!((&told[0]["verdict"], &told[1]["verdict"]), (&"reached".into(), &().into()));
         let text = rows.to_string();

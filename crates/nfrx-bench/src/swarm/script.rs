@@ -122,7 +122,6 @@ mod tests {
             events.push((start.elapsed(), frame.unwrap().into_data().unwrap()));
         }
         let times: Vec<_> = events.iter().map(|(at, _)| at.as_millis() / 10 * 10).collect();
-        // Seen to fail: with a token less, and with all tokens at once.
         assert_eq!(times, [0, 0, 50, 100, 100, 100]);
         assert_eq!(events[5].1, DONE);
     }
