@@ -1,5 +1,7 @@
 //! What the figures have to reach, and whether they do.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::results::Results;
@@ -68,6 +70,33 @@ pub(crate) enum Verdict {
     NotMeasured,
 }
 
+impl Verdict {
+    /// Judges a value by what must be reached and what is wished for: where more is better, the
+    /// second is greater.
+    pub(crate) fn of(value: f64, at_least: f64, aim: f64) -> Self {
+        let more_is_better = aim > at_least;
+        let reaches = |bound: f64| if more_is_better { value >= bound } else { value <= bound };
+        if reaches(aim) {
+            Self::Reached
+        } else if reaches(at_least) {
+            Self::AtLeast
+        } else {
+            Self::Missed
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reached => "reached",
+            Self::AtLeast => "at least",
+            Self::Missed => "MISSED",
+            Self::NotMeasured => "not measured",
+        })
+    }
+}
+
 impl Aim {
     /// What was measured.
     pub(crate) fn value(&self, results: &Results) -> Option<Summary> {
@@ -80,15 +109,7 @@ impl Aim {
     /// Judges the median.
     pub(crate) fn verdict(&self, value: Option<Summary>) -> Verdict {
         let Some(Summary { median, .. }) = value else { return Verdict::NotMeasured };
-        let more_is_better = self.aim > self.at_least;
-        let reaches = |bound: f64| if more_is_better { median >= bound } else { median <= bound };
-        if reaches(self.aim) {
-            Verdict::Reached
-        } else if reaches(self.at_least) {
-            Verdict::AtLeast
-        } else {
-            Verdict::Missed
-        }
+        Verdict::of(median, self.at_least, self.aim)
     }
 
     /// A value as a person reads it.

@@ -16,11 +16,15 @@ use crate::figure::{FIGURES, Figure};
 use crate::jobs::{self, JobsPlan};
 use crate::load::Times;
 use crate::machine::Machine;
+use crate::reach::{self, PARTS, Part, ReachPlan};
 use crate::report::{Report, json_of, save};
 use crate::session::{Plan, Programs, Session};
+use crate::swarm::{self, SWARM};
 
 /// The subcommand that measures job queues.
 const JOBS: &str = "jobs";
+/// The subcommand that measures how far a server reaches.
+const REACH: &str = "reach";
 
 /// Fewer rounds have no median worth the name.
 const ROUNDS: &str = "3";
@@ -47,6 +51,14 @@ pub fn run() -> Result<()> {
                 measured = measure_jobs(args) => measured,
                 () = stop => bail!("stopped"),
             },
+            Some((REACH, args)) => tokio::select! {
+                measured = measure_reach(args) => measured,
+                () = stop => bail!("stopped"),
+            },
+            Some((SWARM, args)) => tokio::select! {
+                ended = swarm::run(args) => ended,
+                () = stop => Ok(()),
+            },
             _ => tokio::select! {
                 measured = measure(&args) => measured,
                 // Ending here drops the session, and with it all processes.
@@ -65,7 +77,7 @@ async fn serve(args: &ArgMatches, stop: impl Future<Output = ()>) -> Result<()> 
 async fn measure(args: &ArgMatches) -> Result<()> {
     let machine = Machine::look();
     let plan = plan(args)?;
-    let mut session = Session::start(&plan).await?;
+    let mut session = Session::start(&plan.programs, &plan.peers).await?;
     let results = session.measure(&plan).await?;
     let targets = session.targets();
     let Times { window, repeats, .. } = plan.times;
@@ -96,8 +108,27 @@ async fn measure_jobs(args: &ArgMatches) -> Result<()> {
     jobs::measure(&plan, &result_file(args, "jobs-")?).await
 }
 
+async fn measure_reach(args: &ArgMatches) -> Result<()> {
+    let only: Vec<_> = args.get_many::<String>("part").into_iter().flatten().collect();
+    let chosen = |part: &&Part| only.is_empty() || only.iter().any(|name| *name == part.name());
+    let workers = text(args, "workers").and_then(|workers| workers.parse().ok());
+    let workers = workers.filter(|workers| (2_000..=14_000).contains(workers));
+    let plan = ReachPlan {
+        parts: PARTS.iter().filter(chosen).copied().collect(),
+        rounds: rounds(args)?,
+        quick: args.get_flag("quick"),
+        workers: workers.context("--workers takes a number from 2,000 to 14,000")?,
+        peers: args.get_many::<String>("peer").into_iter().flatten().cloned().collect(),
+        programs: programs(args)?,
+    };
+    reach::measure(&plan, &result_file(args, "reach-")?).await
+}
+
 /// Where the results of this run go.
 fn result_file(args: &ArgMatches, prefix: &str) -> Result<PathBuf> {
+    if let Some(file) = text(args, "json") {
+        return Ok(PathBuf::from(file));
+    }
     let folder = text(args, "out").map_or_else(default_folder, |folder| Ok(PathBuf::from(folder)))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(folder.join(format!("{prefix}{}.json", now.as_secs())))
@@ -117,11 +148,15 @@ fn plan(args: &ArgMatches) -> Result<Plan> {
         rounds: rounds(args)?,
         times: if args.get_flag("quick") { QUICK } else { TIMES },
         peers: args.get_many::<String>("peer").into_iter().flatten().cloned().collect(),
-        programs: Programs {
-            nfrx: program(args, "nfrx", beside("nfrx"))?,
-            rathole: program(args, "rathole", on_path("rathole"))?,
-            nginx: program(args, "nginx", on_path("nginx"))?,
-        },
+        programs: programs(args)?,
+    })
+}
+
+fn programs(args: &ArgMatches) -> Result<Programs> {
+    Ok(Programs {
+        nfrx: program(args, "nfrx", beside("nfrx"))?,
+        rathole: program(args, "rathole", on_path("rathole"))?,
+        nginx: program(args, "nginx", on_path("nginx"))?,
     })
 }
 
@@ -176,6 +211,7 @@ fn command() -> Command {
     };
     let names = FIGURES.iter().map(|figure| figure.name);
     let figures = FIGURES.iter().map(|figure| format!("  {:12} {}\n", figure.name, figure.about));
+    let parts: String = PARTS.iter().map(|part| format!("  {:12} {}\n", part.name(), part.about())).collect();
     Command::new("nfrx-bench")
         .bin_name("cargo xtask bench")
         .about("Measures nfrx and its peers on the same way to the same simulated backend")
@@ -193,17 +229,34 @@ fn command() -> Command {
                 .global(true)
                 .default_value(ROUNDS),
             option("peer", "NAME=URL", "Also measure what listens there; may be repeated")
+                .global(true)
                 .action(ArgAction::Append),
             option("nfrx", "PATH", "The nfrx binary [default: the one beside this program]").global(true),
-            option("rathole", "PATH", "The rathole binary [default: the one on PATH]"),
-            option("nginx", "PATH", "The nginx binary [default: the one on PATH]"),
+            option("rathole", "PATH", "The rathole binary [default: the one on PATH]").global(true),
+            option("nginx", "PATH", "The nginx binary [default: the one on PATH]").global(true),
             option("out", "FOLDER", "Where the JSON file goes [default: target/bench]").global(true),
+            option("json", "FILE", "The JSON file itself, instead of a new one in a folder").global(true),
         ])
         .subcommand(Command::new(JOBS).about("Measures the job queue beside lists in Redis").arg(option(
             "redis",
             "PATH",
             "The redis-server binary [default: the one on PATH]",
         )))
+        .subcommand(
+            Command::new(REACH)
+                .about("Measures how far one server reaches: workers, streams, memory")
+                .after_help(format!("Parts:\n{parts}"))
+                .arg(
+                    // A server holds 4,096 workers of a plugin.
+                    option("workers", "N", "How many workers are many").default_value("4000"),
+                )
+                .arg(
+                    option("part", "PART", "Measure this part; may be repeated")
+                        .action(ArgAction::Append)
+                        .value_parser(PARTS.iter().map(|part| part.name()).collect::<Vec<_>>()),
+                ),
+        )
+        .subcommand(swarm::command())
         .subcommand(
             Command::new(BACKEND)
                 .hide(true)

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use crate::http::Request;
+use crate::swarm::{DEMO, model};
 use crate::target::Target;
 
 /// Where generation requests go; every target serves it.
 const CHAT: &str = "/v1/chat/completions";
 const TRANSCRIPTIONS: &str = "/v1/audio/transcriptions";
+
+/// What makes a request's answer small, with the simulated backend.
+const SMALL: &str = r#","max_tokens":16,"x_sim_tokens":16"#;
 
 /// Tokens of one stream at full speed: short enough to end soon after its window.
 const STREAM_TOKENS: u64 = 500;
@@ -15,7 +19,7 @@ const STREAM_TOKENS: u64 = 500;
 /// simulated backend's constant parts leave nothing to choose about.
 const TOKEN_BYTES: u64 = 8;
 /// What a stream has besides its tokens: the role, the finish reason, the end mark.
-const STREAM_EVENTS_MORE: u64 = 3;
+pub(crate) const STREAM_EVENTS_MORE: u64 = 3;
 
 const MIB: usize = 1 << 20;
 /// Downloads and uploads have this size.
@@ -36,7 +40,9 @@ pub(crate) struct Figure {
 pub(crate) enum Work {
     /// So many connections ask, and ask again as soon as they have the answer.
     Requests(usize),
-    /// The same with streams at full speed.
+    /// The same, and the requests of all together go to so many models in turn.
+    Models { connections: usize, models: u32 },
+    /// The same as the first with streams at full speed.
     Streams(usize),
     /// So many streams at once, of so many tokens per second each.
     Paced { streams: usize, per_second: u64 },
@@ -76,18 +82,28 @@ const fn figure(name: &'static str, about: &'static str, work: Work) -> Figure {
 impl Figure {
     pub(crate) fn unit(&self) -> Unit {
         match self.work {
-            Work::Requests(_) => Unit::Request,
+            Work::Requests(_) | Work::Models { .. } => Unit::Request,
             Work::Streams(_) | Work::Paced { .. } => Unit::Chunk,
             Work::Download | Work::Upload | Work::UploadJson => Unit::Mib,
         }
     }
 
-    /// The request to send, and how many events its answer has. `runs` is how long a paced stream
-    /// is to go on.
+    /// The requests to send in turn, and how many events the answer to each has.
+    pub(crate) fn requests(&self, target: &Target) -> (Vec<Request>, u64) {
+        if let Work::Models { models, .. } = self.work {
+            let request = |number| chat_request(target, &chat(&model(number), "", SMALL));
+            return ((0..models).map(request).collect(), 0);
+        }
+        let (request, events) = self.request(target, Duration::ZERO);
+        (vec![request], events)
+    }
+
+    /// The first request to send, and how many events its answer has. `runs` is how long a paced
+    /// stream is to go on.
     pub(crate) fn request(&self, target: &Target, runs: Duration) -> (Request, u64) {
-        let json = |body: String| target.request(CHAT, "application/json", body.as_bytes());
+        let json = |body: String| chat_request(target, &body);
         match self.work {
-            Work::Requests(_) => (json(chat("", r#","max_tokens":16,"x_sim_tokens":16"#)), 0),
+            Work::Requests(_) | Work::Models { .. } => (small(target), 0),
             Work::Streams(_) => {
                 (json(stream(STREAM_TOKENS, r#","x_sim_flush":true"#)), STREAM_TOKENS + STREAM_EVENTS_MORE)
             }
@@ -99,20 +115,39 @@ impl Figure {
             Work::Download => {
                 let tokens = BULK_BYTES / MIB;
                 let size = format!(r#","x_sim_tokens":{tokens},"x_sim_token_bytes":{MIB}"#);
-                (json(chat("", &size)), 0)
+                (json(chat(DEMO, "", &size)), 0)
             }
             Work::Upload => (upload(target), 0),
             Work::UploadJson => {
-                (json(chat(&"x".repeat(JSON_BYTES), r#","max_tokens":1,"x_sim_tokens":1"#)), 0)
+                (json(chat(DEMO, &"x".repeat(JSON_BYTES), r#","max_tokens":1,"x_sim_tokens":1"#)), 0)
             }
         }
     }
 }
 
+/// A small request, answered as soon as possible.
+pub(crate) fn small(target: &Target) -> Request {
+    chat_request(target, &chat(DEMO, "", SMALL))
+}
+
+/// A stream that says two words, and nothing more for a quarter of an hour.
+pub(crate) fn slow_stream(target: &Target) -> Request {
+    chat_request(target, &stream(2, r#","x_sim_tokens_per_second":0.001"#))
+}
+
+/// A stream of so many tokens at such a pace.
+pub(crate) fn short_stream(target: &Target, tokens: u64, per_second: u64) -> Request {
+    chat_request(target, &stream(tokens, &format!(r#","x_sim_tokens_per_second":{per_second}"#)))
+}
+
+fn chat_request(target: &Target, body: &str) -> Request {
+    target.request(CHAT, "application/json", body.as_bytes())
+}
+
 /// A chat request of about 300 bytes, plus `more` text in its message and `members` at its end.
-fn chat(more: &str, members: &str) -> String {
+fn chat(model: &str, more: &str, members: &str) -> String {
     format!(
-        r#"{{"model":"demo","messages":[{{"role":"system","content":"You are a helpful assistant that answers in short, plain sentences and says so when it does not know."}},{{"role":"user","content":"Where does the river meet the sea, and which way does the path through the valley go?{more}"}}]{members}}}"#
+        r#"{{"model":"{model}","messages":[{{"role":"system","content":"You are a helpful assistant that answers in short, plain sentences and says so when it does not know."}},{{"role":"user","content":"Where does the river meet the sea, and which way does the path through the valley go?{more}"}}]{members}}}"#
     )
 }
 
@@ -120,7 +155,7 @@ fn stream(tokens: u64, members: &str) -> String {
     let size = format!(
         r#","stream":true,"max_tokens":{tokens},"x_sim_tokens":{tokens},"x_sim_token_bytes":{TOKEN_BYTES}{members}"#
     );
-    chat("", &size)
+    chat(DEMO, "", &size)
 }
 
 fn upload(target: &Target) -> Request {
@@ -140,7 +175,7 @@ fn upload(target: &Target) -> Request {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{BULK_BYTES, FIGURES, JSON_BYTES, chat, stream};
+    use super::{BULK_BYTES, DEMO, FIGURES, JSON_BYTES, SMALL, chat, stream};
 
     #[test]
     fn names_of_figures_are_unique() {
@@ -150,12 +185,12 @@ mod tests {
 
     #[test]
     fn requests_are_json_of_the_size_they_claim() {
-        let small = chat("", r#","max_tokens":16"#);
+        let small = chat(DEMO, "", SMALL);
         assert!((250..350).contains(&small.len()), "{} bytes", small.len());
         for body in [small, stream(5, r#","x_sim_flush":true"#)] {
             serde_json::from_str::<serde_json::Value>(&body).unwrap();
         }
-        let big = chat(&"x".repeat(JSON_BYTES), "").len();
+        let big = chat(DEMO, &"x".repeat(JSON_BYTES), "").len();
         assert!(big < 16 << 20 && 4 * big > BULK_BYTES - (1 << 20));
     }
 }

@@ -17,12 +17,14 @@ mod jobs;
 mod load;
 mod machine;
 mod process;
+mod reach;
 mod reading;
 mod report;
 mod results;
 mod scratch;
 mod session;
 mod stats;
+mod swarm;
 mod target;
 
 pub use cli::run;

@@ -83,7 +83,7 @@ pub(crate) async fn measure(
     let meter = Meter { target, backend, tally: RefCell::default() };
     let load = async {
         match figure.work {
-            Work::Requests(connections) | Work::Streams(connections) => {
+            Work::Requests(connections) | Work::Models { connections, .. } | Work::Streams(connections) => {
                 closed::run(figure, connections, &meter, times).await
             }
             Work::Paced { streams, per_second } => {

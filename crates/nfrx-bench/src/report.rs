@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::json::{save, value as json_of};
 pub(crate) use self::table::Table;
-use crate::aims::{AIMS, Verdict};
+use crate::aims::AIMS;
 use crate::figure::{FIGURES, Figure, Unit};
 use crate::machine::Machine;
 use crate::results::{REFERENCE, Results};
@@ -168,17 +168,11 @@ impl Report<'_> {
         let mut table = Table::new(titles.into_iter());
         for aim in AIMS {
             let value = aim.value(self.results);
-            let verdict = match aim.verdict(value) {
-                Verdict::Reached => "reached",
-                Verdict::AtLeast => "at least",
-                Verdict::Missed => "MISSED",
-                Verdict::NotMeasured => "not measured",
-            };
             let cells = [
                 value.map(|value| aim.show(value.median)),
                 Some(aim.show(aim.at_least)),
                 Some(aim.show(aim.aim)),
-                Some(verdict.to_owned()),
+                Some(aim.verdict(value).to_string()),
             ];
             table.row(aim.about, cells.into_iter());
         }
@@ -191,7 +185,7 @@ fn with_spread(summary: Summary) -> String {
 }
 
 /// Three digits or more, as many as it takes.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0..10.0 => format!("{value:.2}"),
         10.0..100.0 => format!("{value:.1}"),

@@ -49,7 +49,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Starts all targets. One that does not start is left out, with the reason.
-    pub(crate) async fn start(plan: &Plan) -> Result<Self> {
+    pub(crate) async fn start(programs: &Programs, peers: &[String]) -> Result<Self> {
         let scratch = Scratch::new()?;
         let backend = Backend::start(&scratch.folder("sim")?).await?;
         let mut session = Self {
@@ -59,8 +59,8 @@ impl Session {
             memory: BTreeMap::new(),
             scratch,
         };
-        session.start_programs(&plan.programs).await?;
-        for argument in &plan.peers {
+        session.start_programs(programs).await?;
+        for argument in peers {
             let peer = target::peer(argument).await?;
             if session.targets.iter().any(|target| target.name == peer.name) {
                 bail!("two targets are called {}", peer.name);
@@ -111,6 +111,11 @@ impl Session {
 
     pub(crate) fn targets(&self) -> Vec<String> {
         self.targets.iter().map(|target| target.name.clone()).collect()
+    }
+
+    /// All targets, `direct` first, and their backend.
+    pub(crate) fn parts(&self) -> (&[Target], &Backend) {
+        (&self.targets, &self.backend)
     }
 
     /// Measures everything, target after target within each figure, so that they meet the same noise.

@@ -44,7 +44,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn local(name: &str, addr: SocketAddr, processes: Vec<Process>) -> Self {
+    /// On this machine, without a base.
+    pub(crate) fn local(name: &str, addr: SocketAddr, processes: Vec<Process>) -> Self {
         Self { name: name.to_owned(), addr, host: addr.to_string(), base: String::new(), processes }
     }
 

@@ -40,7 +40,7 @@ fn place(name: &str) -> Option<Place> {
     Some(match name {
         "nfrx-spi" | "xtask" => Place::Knows(&[]),
         "nfrx-runtime" | "nfrx-pool" => Place::Knows(&["nfrx-spi"]),
-        "nfrx-bench" => Place::Knows(&["nfrx-sim"]),
+        "nfrx-bench" => Place::Knows(&["nfrx-runtime", "nfrx-sim", "nfrx-spi", "nfrx-tunnel"]),
         "nfrx-server" | "nfrx-sim" | "nfrx-tunnel" => Place::Knows(&["nfrx-runtime", "nfrx-spi"]),
         "nfrx-agent" => Place::Knows(&["nfrx-runtime", "nfrx-spi", "nfrx-tunnel"]),
         "nfrx-jobs-cli" => Place::Knows(&["nfrx-agent", "nfrx-runtime", "nfrx-spi"]),

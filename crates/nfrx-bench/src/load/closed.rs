@@ -1,6 +1,6 @@
 //! A closed loop: each connection asks again as soon as it was answered.
 
-use std::time::Duration;
+use std::cell::Cell;
 
 use anyhow::Result;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -16,7 +16,13 @@ pub(super) async fn run(
     meter: &Meter<'_>,
     times: Times,
 ) -> Result<(Snapshot, Snapshot)> {
-    let (request, events) = figure.request(meter.target, Duration::ZERO);
+    let (requests, events) = figure.requests(meter.target);
+    // One cycle for all connections together, so that each request has the same share.
+    let next = Cell::new(0);
+    let requests = || {
+        let turn = next.replace(next.get() + 1);
+        &requests[turn % requests.len()]
+    };
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
         clients.push(Client::connect(meter.target.addr).await?);
@@ -24,7 +30,7 @@ pub(super) async fn run(
     let begin = Instant::now() + times.warm_up;
     let end = begin + times.window;
     let mut loops: FuturesUnordered<_> =
-        clients.into_iter().map(|client| repeat(client, &request, events, end, meter)).collect();
+        clients.into_iter().map(|client| repeat(client, &requests, events, end, meter)).collect();
     let load = async {
         while let Some(ended) = loops.next().await {
             ended?;
@@ -35,15 +41,15 @@ pub(super) async fn run(
     Ok(snapshots)
 }
 
-async fn repeat(
+async fn repeat<'r>(
     mut client: Client,
-    request: &Request,
+    requests: &impl Fn() -> &'r Request,
     events: u64,
     end: Instant,
     meter: &Meter<'_>,
 ) -> Result<(), AskError> {
     loop {
-        let answered = client.ask(request, |_, piece| meter.saw(piece)).await?;
+        let answered = client.ask(requests(), |_, piece| meter.saw(piece)).await?;
         answered.check_events(events)?;
         meter.answered(&answered);
         if answered.ended >= end {
