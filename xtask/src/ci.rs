@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::install::Consent;
 use crate::shell::{Workspace, run as sh};
-use crate::{deny, fuzz, soak, test, tidy};
+use crate::{counts, deny, fuzz, soak, test, tidy};
 
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
     ("test", |workspace| test::run(workspace, Consent::new(false))),
     ("soak", soak::short),
     ("fuzz", fuzz::short),
+    ("counts", counts::check),
 ];
 
 /// What is run before a release.

@@ -33,6 +33,9 @@ const BROWSER_NEEDS: &[Need] = &[Need { package: "chromium", probe: &["chromium"
 /// What compiles libFuzzer. Rust's linker came without C++ where only C was wanted.
 const CPP_NEEDS: &[Need] = &[Need { package: "g++", probe: &["c++", "--version"] }];
 
+/// What counts instructions.
+const VALGRIND_NEEDS: &[Need] = &[Need { package: "valgrind", probe: &["valgrind", "--version"] }];
+
 /// What a person allowed us to do to their machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Consent {
@@ -95,6 +98,15 @@ pub(crate) fn cpp(workspace: &Workspace, consent: Consent, left_out: &str) -> Re
 /// Caddy's command, likewise.
 pub(crate) fn caddy(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
     command(workspace, consent, CADDY_NEEDS, "caddy", left_out)
+}
+
+/// Valgrind's command, as [`browser`] gives a browser's.
+pub(crate) fn valgrind(
+    workspace: &Workspace,
+    consent: Consent,
+    left_out: &str,
+) -> Result<Option<&'static str>> {
+    command(workspace, consent, VALGRIND_NEEDS, "valgrind", left_out)
 }
 
 /// A browser's command, or `None` when it cannot be had here; the reason is printed and closes with what

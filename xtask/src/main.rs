@@ -9,6 +9,7 @@
 
 mod bench;
 mod ci;
+mod counts;
 mod deny;
 mod fuzz;
 mod install;
@@ -47,6 +48,9 @@ fn run(args: &ArgMatches) -> Result<()> {
             bench::run(&workspace, Consent::new(false), &args)
         }
         Some(("ci", args)) => ci::run(&workspace, args.get_flag("full")),
+        Some(("counts", args)) => {
+            counts::run(&workspace, Consent::new(args.get_flag("install")), args.get_flag("record"))
+        }
         Some(("fuzz", args)) => {
             let text = |name| args.get_one::<String>(name).cloned();
             let seconds = args.get_one("seconds").copied().unwrap_or(30);
@@ -89,6 +93,17 @@ fn cli() -> Command {
                     .action(ArgAction::SetTrue)
                     .help("Also what takes long: ten minutes of soak under each of three seeds, and ten of each fuzz target"),
             ),
+        )
+        .subcommand(
+            Command::new("counts")
+                .about("Counts the instructions of what is hot and compares with those on record")
+                .arg(
+                    Arg::new("record")
+                        .long("record")
+                        .action(ArgAction::SetTrue)
+                        .help("Writes down what was counted, to be compared with from then on"),
+                )
+                .arg(install.clone()),
         )
         .subcommand(
             Command::new("fuzz")

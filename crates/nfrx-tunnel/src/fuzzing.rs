@@ -1,4 +1,5 @@
-//! What is read from the other end, laid open for the fuzzer and for nobody else.
+//! What is read from the other end, laid open for the fuzzer and the counts of
+//! instructions, and for nobody else.
 
 use bytes::Bytes;
 use nfrx_spi::{Heartbeat, Registration, StatusUpdate};

@@ -45,7 +45,9 @@ fn place(name: &str) -> Option<Place> {
         "nfrx-agent" => Place::Knows(&["nfrx-runtime", "nfrx-spi", "nfrx-tunnel"]),
         "nfrx-jobs-cli" => Place::Knows(&["nfrx-agent", "nfrx-runtime", "nfrx-spi"]),
         "nfrx-asr" | "nfrx-docling" | "nfrx-jobs" | "nfrx-llm" | "nfrx-mcp" => Place::Plugin,
-        "nfrx" | "nfrx-conformance" | "nfrx-fuzz" | "nfrx-soak" | "nfrx-testkit" => Place::Joins,
+        "nfrx" | "nfrx-conformance" | "nfrx-counts" | "nfrx-fuzz" | "nfrx-soak" | "nfrx-testkit" => {
+            Place::Joins
+        }
         _ => return None,
     })
 }

@@ -1,8 +1,9 @@
-//! The reading of requests and answers, laid open for the fuzzer and for nobody else.
+//! The reading of requests and answers, laid open for the fuzzer and the
+//! counts of instructions, and for nobody else.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use nfrx_pool::Observer as _;
+use nfrx_pool::Observer;
 
 use super::request_head::{HeadError, RequestHead};
 use super::usage::UsageObserver;
@@ -32,6 +33,11 @@ pub fn head(body: &[u8]) -> Head {
         Err(HeadError::TwoModels) => Head::TwoModels,
         Err(HeadError::NotJson(_)) => Head::NotJson,
     }
+}
+
+/// What counts the tokens of an answer.
+pub fn observer() -> Box<dyn Observer> {
+    Box::<UsageObserver>::default()
 }
 
 /// What was counted of an answer.

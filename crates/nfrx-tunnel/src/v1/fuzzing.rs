@@ -1,7 +1,10 @@
-//! The messages of protocol v1, laid open for the fuzzer and for nobody else.
+//! The messages of protocol v1, laid open for the fuzzer and the counts of
+//! instructions, and for nobody else.
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Request, Response};
 use nfrx_spi::{Body, Registration};
 
@@ -56,6 +59,27 @@ pub fn bytes(data: &str) -> Option<Vec<u8>> {
 /// The head of an answer.
 pub fn head(status: u16, headers: Option<BTreeMap<String, String>>) -> Option<Response<()>> {
     super::relay::head(status, headers)
+}
+
+/// The head of an answer, of its message, as the relay takes it.
+pub fn read_head(text: &str) -> Option<Response<()>> {
+    let Frame { status, headers, .. } = serde_json::from_str(text).ok()?;
+    super::relay::head(status, headers)
+}
+
+/// The bytes of a chunk, of its message, as the relay takes them.
+pub fn read_chunk(text: &str) -> Option<Vec<u8>> {
+    let frame: Frame<'_> = serde_json::from_str(text).ok()?;
+    frame::bytes(&frame.data)
+}
+
+/// A request as the relay writes it, whose body is at hand.
+pub fn write_request(request_id: &str, headers: &HeaderMap, body: &[u8]) -> String {
+    let mut text = super::relay::opening(request_id, "POST", "/v1/chat/completions", headers, true);
+    text.push_str(",\"body\":\"");
+    STANDARD.encode_string(body, &mut text);
+    text.push_str("\"}");
+    text
 }
 
 /// An answer's head as an agent writes it.

@@ -26,7 +26,7 @@ use call::{Call, Gone, Handle};
 use open::OpenRequests;
 
 #[cfg(feature = "fuzzing")]
-pub(super) use open::head;
+pub(super) use {call::opening, open::head};
 
 /// Unread answers and updates that came too fast are looked at this often.
 const TICK: Duration = Duration::from_secs(1);

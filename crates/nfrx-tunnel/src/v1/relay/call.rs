@@ -236,7 +236,13 @@ fn append(message: &mut Message, carried: &mut Vec<u8>, mut data: &[u8]) -> Resu
 }
 
 /// The message up to where its body goes.
-fn opening(id: &str, method: &str, path: &str, headers: &HeaderMap, stream: bool) -> String {
+pub(in crate::v1) fn opening(
+    id: &str,
+    method: &str,
+    path: &str,
+    headers: &HeaderMap,
+    stream: bool,
+) -> String {
     let head = RequestHead { request_id: id, method, path, headers: to_map(headers), stream };
     let mut text = Outgoing::HttpProxyRequest(head).text();
     text.pop();

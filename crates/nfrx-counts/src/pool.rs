@@ -1,0 +1,159 @@
+//! A large pool: taking a slot, and handing one over.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use http::{Request, Response};
+use nfrx_pool::{AliasScorer, Pool, PoolConfig, Slot, TakeError, Takeover, Waiting};
+use nfrx_spi::{
+    Body, BoxFuture, BuildInfo, CallError, Caller, Clock, CloseReason, Joined, Moment, Newcomer,
+    PluginStatus, Registration, Scopes, ServerState, Tunnel, WorkerIntake as _,
+};
+
+use crate::Operation;
+
+const WORKERS: usize = 10_000;
+/// Models in all, and how many of them each worker offers.
+const MODELS: usize = 1_000;
+const MODELS_EACH: usize = 4;
+/// Requests in the queue.
+const WAITING: usize = 1_000;
+
+/// Wants, takes and frees a slot; each time of another model.
+pub(crate) fn take() -> Operation {
+    let (pool, joined) = pool(WORKERS, 4, 0);
+    let models: Vec<Arc<str>> = (0..MODELS).map(|nth| model(nth).into()).collect();
+    let mut turns = (0..MODELS).cycle();
+    Box::new(move || {
+        let _connected = &joined;
+        let model = Arc::clone(&models[turns.next().expect("it never ends")]);
+        drop(pool.take(&pool.want(model)).expect("most are free"));
+    })
+}
+
+/// Frees the only slot, which the next waiter gets, and waits anew behind the others.
+pub(crate) fn hand_over() -> Operation {
+    let (pool, joined) = pool(1, 1, WAITING);
+    let model: Arc<str> = model(0).into();
+    let mut slot = Some(pool.take(&pool.want(Arc::clone(&model))).expect("it is free"));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut queue: VecDeque<_> = VecDeque::with_capacity(WAITING);
+    let wait = move |cx: &mut Context<'_>| {
+        let mut waiting = pool.wait(&pool.want(Arc::clone(&model)));
+        assert!(poll(&mut waiting, cx).is_pending(), "the slot is taken");
+        waiting
+    };
+    for _ in 0..WAITING {
+        queue.push_back(wait(&mut cx));
+    }
+    Box::new(move || {
+        let _connected = &joined;
+        let mut cx = Context::from_waker(Waker::noop());
+        slot.take();
+        let mut next = queue.pop_front().expect("somebody waits");
+        let Poll::Ready(Ok(handed)) = poll(&mut next, &mut cx) else { panic!("it was its turn") };
+        slot = Some(handed);
+        queue.push_back(wait(&mut cx));
+    })
+}
+
+fn poll(waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<Result<Slot, TakeError>> {
+    Pin::new(waiting).poll(cx)
+}
+
+fn model(nth: usize) -> String {
+    format!("family{}:7b-q{nth}", nth / 4)
+}
+
+/// A pool and its workers' places in it.
+fn pool(workers: usize, slots: u32, queue_max: usize) -> (Pool, Vec<Joined>) {
+    let pool = Pool::new(PoolConfig {
+        plugin: "llm",
+        scorer: Arc::new(AliasScorer),
+        min_score: 0.01,
+        queue_max,
+        workers_max: workers,
+        takeover: Takeover::Refuse,
+        clock: Arc::new(Idle),
+        state: Arc::new(Idle),
+        build: BuildInfo { version: "counts", sha: "", date: "" },
+        metrics: Arc::default(),
+        observers: Vec::new(),
+    });
+    let caller = Caller {
+        peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        key: None,
+        scopes: Arc::new(Scopes::default()),
+    };
+    let join = |nth: usize| {
+        let registration = Registration {
+            worker_id: format!("w{nth}"),
+            models: (0..MODELS_EACH).map(|m| model((nth * 7 + m * 251) % MODELS)).collect(),
+            max_concurrency: slots,
+            ..Registration::default()
+        };
+        let newcomer =
+            Newcomer { registration, tunnel: Arc::new(Idle), caller: caller.clone(), resume: None };
+        let joined = pool.join(newcomer).expect("there is room");
+        joined.membership.open();
+        joined
+    };
+    let joined = (0..workers).map(join).collect();
+    (pool, joined)
+}
+
+/// A tunnel that is never called, a clock that stands, and a server that stays.
+struct Idle;
+
+impl Clock for Idle {
+    fn now(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl ServerState for Idle {
+    fn is_draining(&self) -> bool {
+        false
+    }
+
+    fn draining(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn set_status(&self, _: PluginStatus) {}
+}
+
+impl Tunnel for Idle {
+    fn call(&self, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::Lost)))
+    }
+
+    fn last_seen(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        None
+    }
+
+    fn carrier(&self) -> &'static str {
+        "none"
+    }
+
+    fn drain(&self) {}
+
+    fn close(&self, _: CloseReason) {}
+}
