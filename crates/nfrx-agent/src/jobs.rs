@@ -75,7 +75,7 @@ pub struct JobGuard {
 impl JobGuard {
     pub(crate) fn new(board: StatusBoard) -> Self {
         board.jobs().started.inc();
-        board.update(|status| status.current_jobs += 1);
+        board.count_job(1);
         Self { board, started: Instant::now(), succeeded: None }
     }
 
@@ -94,7 +94,7 @@ impl Drop for JobGuard {
             None => {}
         }
         jobs.durations.observe_duration(self.started.elapsed());
-        self.board.update(|status| status.current_jobs = status.current_jobs.saturating_sub(1));
+        self.board.count_job(-1);
     }
 }
 

@@ -123,7 +123,8 @@ impl StatusBoard {
         Self::default()
     }
 
-    /// What is on the board, and every change of it.
+    /// What is on the board, and every change of it. Of the number of requests it is told
+    /// when there is one again, and when there is none any more.
     pub fn watch(&self) -> watch::Receiver<AgentStatus> {
         self.status.subscribe()
     }
@@ -131,6 +132,15 @@ impl StatusBoard {
     /// Writes on the board.
     pub fn update(&self, change: impl FnOnce(&mut AgentStatus)) {
         self.status.send_modify(change);
+    }
+
+    /// Counts requests at the backend: one more or one less.
+    pub(crate) fn count_job(&self, change: i32) {
+        self.status.send_if_modified(|status| {
+            let before = status.current_jobs;
+            status.current_jobs = before.saturating_add_signed(change);
+            (before == 0) != (status.current_jobs == 0)
+        });
     }
 
     /// Counts a request at the backend until the guard is dropped.
@@ -147,6 +157,25 @@ impl StatusBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Seen to fail: with every change told, and with none.
+    #[test]
+    fn of_the_requests_only_the_first_and_the_end_of_the_last_are_told() {
+        let board = StatusBoard::new();
+        let mut watch = board.watch();
+        let mut told = || {
+            let told = watch.has_changed().expect("the board is there");
+            (told, watch.borrow_and_update().current_jobs)
+        };
+        let first = board.job();
+        assert_eq!(told(), (true, 1));
+        let second = board.job();
+        assert_eq!(told(), (false, 2));
+        drop(first);
+        assert_eq!(told(), (false, 1));
+        drop(second);
+        assert_eq!(told(), (true, 0));
+    }
 
     #[test]
     fn the_state_follows_from_the_facts() {

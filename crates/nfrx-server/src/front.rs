@@ -280,7 +280,10 @@ impl Front {
             return Err(refuse(ApiError::TooLarge { bytes_max: route.body_bytes_max }));
         }
         shared.proxies.launder(&peer, &mut parts.headers);
-        parts.extensions.insert(peer);
+        // No plugin could read it.
+        if route.plugin.is_empty() {
+            parts.extensions.insert(peer);
+        }
         let context = RequestContext { id: incoming.id.clone(), caller, dialect, params };
         let counted = route.holds_drain.then(|| shared.in_flight.count());
         Ok(Admitted { route, context, counted })

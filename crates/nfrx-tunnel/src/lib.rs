@@ -35,7 +35,7 @@ pub const SUBPROTOCOL: &str = "nfrx.h2";
 pub use agent::{AgentService, Identity, Offer};
 pub use counters::TunnelCounters;
 pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
-pub use headers::{STREAM_HINT, strip_connection_headers};
+pub use headers::{STREAM_HINT, strip_connection_headers, strip_where};
 pub use limits::{STREAM_WINDOW, STREAMS_MAX};
 pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected, keep_connected_or};
 pub use passing::{

@@ -10,7 +10,7 @@ use http::header::{
 };
 use nfrx_spi::{ApiError, RequestId};
 
-use crate::headers::strip_connection_headers;
+use crate::headers::{strip_connection_headers, strip_where};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -18,7 +18,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What a client says to the relay alone: who it is and where it comes from (KD-15), and
 /// what concerns its own connection.
-const FOR_THE_RELAY: [HeaderName; 8] = [
+static FOR_THE_RELAY: [HeaderName; 8] = [
     AUTHORIZATION,
     COOKIE,
     EXPECT,
@@ -36,7 +36,7 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// worker's: who may read it (HTTP contract §1.6), where else to go (KD-24), what a
 /// browser shall keep or forget of this site. Our own agents drop some of them; a
 /// malicious one drops none.
-const OF_THE_RELAY: [HeaderName; 13] = [
+static OF_THE_RELAY: [HeaderName; 13] = [
     ACCESS_CONTROL_ALLOW_CREDENTIALS,
     ACCESS_CONTROL_ALLOW_HEADERS,
     ACCESS_CONTROL_ALLOW_METHODS,
@@ -56,11 +56,7 @@ const OF_THE_RELAY: [HeaderName; 13] = [
 /// a role, an address (KD-15), or a header of one connection (KD-68).
 pub fn strip_client_headers(headers: &mut HeaderMap) {
     strip_connection_headers(headers);
-    let forwarded: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(FORWARDED_PREFIX)).cloned().collect();
-    for name in FOR_THE_RELAY.iter().chain(&forwarded) {
-        headers.remove(name);
-    }
+    strip_where(headers, |name| FOR_THE_RELAY.contains(name) || name.as_str().starts_with(FORWARDED_PREFIX));
 }
 
 /// The worker's own path, with the client's query (KD-69).
@@ -85,9 +81,7 @@ pub fn mark_request(headers: &mut HeaderMap, id: &RequestId) {
 /// Leaves of an answer's headers what a worker may say: nothing that speaks for the
 /// relay's address.
 pub fn strip_answer_headers(headers: &mut HeaderMap) {
-    for name in &OF_THE_RELAY {
-        headers.remove(name);
-    }
+    strip_where(headers, |name| OF_THE_RELAY.contains(name));
 }
 
 /// Says of a stream of events that it must not be stored, nor be gathered by a proxy in
@@ -161,7 +155,7 @@ mod tests {
     #[test]
     fn a_workers_answer_does_not_speak_for_the_relays_address() {
         let mut answer = headers(&["content-type", "set-cookie", "x-ratelimit-limit"]);
-        for name in OF_THE_RELAY {
+        for name in &OF_THE_RELAY {
             answer.insert(name, HeaderValue::from_static("v"));
         }
         strip_answer_headers(&mut answer);

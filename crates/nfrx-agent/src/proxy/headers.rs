@@ -1,11 +1,11 @@
 //! Which headers pass between relay and backend.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use nfrx_tunnel::{strip_client_headers, strip_connection_headers};
+use nfrx_tunnel::{strip_client_headers, strip_connection_headers, strip_where};
 
 /// Headers by which a backend names places of its own network, where no client can
 /// follow (KD-24).
-const NOT_FOR_CLIENTS: [HeaderName; 3] =
+static NOT_FOR_CLIENTS: [HeaderName; 3] =
     [header::LOCATION, header::CONTENT_LOCATION, HeaderName::from_static("alt-svc")];
 
 /// Leaves what may go to the backend, and adds its key.
@@ -20,9 +20,7 @@ pub(super) fn to_backend(headers: &mut HeaderMap, key: Option<&HeaderValue>) {
 /// included (KD-25).
 pub(super) fn to_relay(headers: &mut HeaderMap) {
     strip_connection_headers(headers);
-    for name in &NOT_FOR_CLIENTS {
-        headers.remove(name);
-    }
+    strip_where(headers, |name| NOT_FOR_CLIENTS.contains(name));
 }
 
 #[cfg(test)]

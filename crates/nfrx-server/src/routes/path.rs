@@ -19,7 +19,9 @@ pub(super) fn is_plain(path: &str) -> bool {
 
 fn is_dots(segment: &str) -> bool {
     // `%2e` in either case is the only other way to write a dot.
-    segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+    segment.len() <= 6
+        && segment.starts_with(['.', '%'])
+        && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
 /// What a parameter holds; `None` when it is no text, or has control characters.

@@ -126,10 +126,9 @@ async fn carry(
             }
         };
         tokio::select! {
-            ended = kept => return ended,
-            Some(_) = streams.join_next() => {
-                count.send_replace(streams.len());
-            }
+            // All requests that came together are begun before anything else is looked at;
+            // there are no more of them than streams.
+            biased;
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) if request.uri().path() == PATH => {
                     if control.is_none() {
@@ -140,8 +139,9 @@ async fn carry(
                     stream::refuse(respond, CallError::Refused);
                 }
                 Some(Ok((request, respond))) => {
-                    streams.spawn(stream::serve(request, respond, Arc::clone(&session.service)));
-                    count.send_replace(streams.len());
+                    // On the heap: a task is moved three times until it runs.
+                    streams.spawn(Box::pin(stream::serve(request, respond, Arc::clone(&session.service))));
+                    tell(&count, streams.len());
                 }
                 Some(Err(error)) => return last_word(control, Ended::Lost(error.to_string())),
                 None => {
@@ -149,8 +149,21 @@ async fn carry(
                     return last_word(control, closed);
                 }
             },
+            Some(_) = streams.join_next() => {
+                while streams.try_join_next().is_some() {}
+                tell(&count, streams.len());
+            }
+            ended = kept => return ended,
         }
     }
+}
+
+/// Says how many requests run. Who waits, waits for none: only that is news.
+fn tell(count: &watch::Sender<usize>, running: usize) {
+    count.send_if_modified(|count| {
+        *count = running;
+        running == 0
+    });
 }
 
 /// What the control stream says of the end, when it came together with the end.

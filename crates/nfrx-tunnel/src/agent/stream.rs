@@ -52,6 +52,7 @@ async fn carry(
     };
     let (mut parts, body) = response.into_parts();
     headers::strip_connection_headers(&mut parts.headers);
+    headers::spare_table(&mut parts.headers);
     parts.version = Version::HTTP_2;
     let whole = body.is_end_stream();
     let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), whole) else { return };

@@ -97,6 +97,7 @@ fn prepare(request: Request<Body>) -> Result<(Request<()>, Body), CallError> {
     }
     headers::strip_connection_headers(&mut parts.headers);
     parts.headers.remove(http::header::HOST);
+    headers::spare_table(&mut parts.headers);
     if parts.extensions.get::<TimingsWanted>().is_some() {
         parts.headers.insert(TIMINGS, http::HeaderValue::from_static("1"));
     }
