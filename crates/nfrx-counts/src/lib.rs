@@ -67,7 +67,7 @@ fn counted(operations: u64, operation: &mut dyn FnMut()) {
 mod tests {
     use super::WORKLOADS;
 
-    // Seen to fail: with the events of an answer miscounted.
+    // Seen to fail: with the events of an answer left uncounted.
     #[test]
     fn every_operation_does_what_it_says_again_and_again() {
         for workload in WORKLOADS {
