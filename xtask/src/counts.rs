@@ -27,7 +27,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 
 /// Counts, prints a table, and fails if something costs more than is on record, or records it.
 pub(crate) fn run(workspace: &Workspace, consent: Consent, record: bool) -> Result<()> {
-    if install::valgrind(workspace, consent, "the counts of instructions")?.is_none() {
+    if install::command(workspace, consent, &install::VALGRIND, "the counts of instructions")?.is_none() {
         return Ok(());
     }
     sh(&mut workspace.cargo("build --quiet --profile counts --locked --package nfrx-counts"))?;

@@ -56,7 +56,7 @@ pub(crate) fn long(workspace: &Workspace) -> Result<()> {
 /// Builds the program, runs what is planned, and fails if a promise was broken.
 pub(crate) fn run(workspace: &Workspace, consent: Consent, plan: &Plan) -> Result<()> {
     let targets = targets(workspace, plan.target.as_deref())?;
-    if install::cpp(workspace, consent, "the fuzzer, which is C++")?.is_none() {
+    if install::command(workspace, consent, &install::CPP, "the fuzzer, which is C++")?.is_none() {
         return Ok(());
     }
     build(workspace)?;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::shell::{Workspace, capture, fetch, run, succeeds};
 
 /// A Debian package, and how to see without Debian's tools that it is not missing.
-struct Need {
+pub(crate) struct Need {
     package: &'static str,
     /// Succeeds when there is nothing to install, wherever that came from.
     probe: &'static [&'static str],
@@ -24,17 +24,14 @@ const PYTHON_NEEDS: &[Need] =
     &[Need { package: "python3-venv", probe: &["python3", "-c", "import ensurepip, venv"] }];
 
 /// What the tests of the documented proxies need.
-const NGINX_NEEDS: &[Need] = &[Need { package: "nginx-light", probe: &["nginx", "-v"] }];
-const CADDY_NEEDS: &[Need] = &[Need { package: "caddy", probe: &["caddy", "version"] }];
-
+pub(crate) const NGINX: Need = Need { package: "nginx-light", probe: &["nginx", "-v"] };
+pub(crate) const CADDY: Need = Need { package: "caddy", probe: &["caddy", "version"] };
 /// What the tests of the dashboard need.
-const BROWSER_NEEDS: &[Need] = &[Need { package: "chromium", probe: &["chromium", "--version"] }];
-
+pub(crate) const BROWSER: Need = Need { package: "chromium", probe: &["chromium", "--version"] };
 /// What compiles libFuzzer. Rust's linker came without C++ where only C was wanted.
-const CPP_NEEDS: &[Need] = &[Need { package: "g++", probe: &["c++", "--version"] }];
-
+pub(crate) const CPP: Need = Need { package: "g++", probe: &["c++", "--version"] };
 /// What counts instructions.
-const VALGRIND_NEEDS: &[Need] = &[Need { package: "valgrind", probe: &["valgrind", "--version"] }];
+pub(crate) const VALGRIND: Need = Need { package: "valgrind", probe: &["valgrind", "--version"] };
 
 /// What a person allowed us to do to their machine.
 #[derive(Clone, Copy, Debug)]
@@ -85,47 +82,16 @@ pub(crate) fn python(
     Ok(Some(venv))
 }
 
-/// nginx's command, as [`browser`] gives a browser's.
-pub(crate) fn nginx(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
-    command(workspace, consent, NGINX_NEEDS, "nginx", left_out)
-}
-
-/// The command of a compiler for C++, as [`browser`] gives a browser's.
-pub(crate) fn cpp(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
-    command(workspace, consent, CPP_NEEDS, "c++", left_out)
-}
-
-/// Caddy's command, likewise.
-pub(crate) fn caddy(workspace: &Workspace, consent: Consent, left_out: &str) -> Result<Option<&'static str>> {
-    command(workspace, consent, CADDY_NEEDS, "caddy", left_out)
-}
-
-/// Valgrind's command, as [`browser`] gives a browser's.
-pub(crate) fn valgrind(
+/// The command of a need, which its probe runs, or `None` when it cannot be had here; the reason is printed
+/// and closes with what `left_out` names.
+pub(crate) fn command(
     workspace: &Workspace,
     consent: Consent,
+    need: &Need,
     left_out: &str,
 ) -> Result<Option<&'static str>> {
-    command(workspace, consent, VALGRIND_NEEDS, "valgrind", left_out)
-}
-
-/// A browser's command, or `None` when it cannot be had here; the reason is printed and closes with what
-/// `left_out` names.
-pub(crate) fn browser(
-    workspace: &Workspace,
-    consent: Consent,
-    left_out: &str,
-) -> Result<Option<&'static str>> {
-    command(workspace, consent, BROWSER_NEEDS, "chromium", left_out)
-}
-
-fn command(
-    workspace: &Workspace,
-    consent: Consent,
-    needs: &[Need],
-    name: &'static str,
-    left_out: &str,
-) -> Result<Option<&'static str>> {
+    let name = need.probe[0];
+    let needs = std::slice::from_ref(need);
     let is_there = match consent.offline {
         true => missing(workspace, needs).is_empty(),
         false => debian(workspace, consent, needs, left_out)?,

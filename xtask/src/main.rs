@@ -105,28 +105,7 @@ fn cli() -> Command {
                 )
                 .arg(install.clone()),
         )
-        .subcommand(
-            Command::new("fuzz")
-                .about("Invents inputs for what reads bytes from outside, and checks what must hold")
-                .arg(
-                    Arg::new("target").help("One target, a folder of crates/nfrx-fuzz/corpus [default: all]"),
-                )
-                .arg(
-                    Arg::new("seconds")
-                        .long("seconds")
-                        .value_name("NUMBER")
-                        .value_parser(clap::value_parser!(u64).range(1..))
-                        .help("How long each target runs [default: 30]"),
-                )
-                .arg(
-                    Arg::new("input")
-                        .long("input")
-                        .value_name("FILE")
-                        .requires("target")
-                        .help("Runs this input alone"),
-                )
-                .arg(install.clone()),
-        )
+        .subcommand(fuzz_command(install.clone()))
         .subcommand(Command::new("options").about("Writes docs/options.md from the options in the code"))
         .subcommand(
             Command::new("soak")
@@ -138,6 +117,27 @@ fn cli() -> Command {
             Command::new("test").about("Runs every test, installing first what they need").arg(install),
         )
         .subcommand(Command::new("tidy").about("Checks what no compiler checks: crate arrows, files, words"))
+}
+
+fn fuzz_command(install: Arg) -> Command {
+    Command::new("fuzz")
+        .about("Invents inputs for what reads bytes from outside, and checks what must hold")
+        .arg(Arg::new("target").help("One target, a folder of crates/nfrx-fuzz/corpus [default: all]"))
+        .arg(
+            Arg::new("seconds")
+                .long("seconds")
+                .value_name("NUMBER")
+                .value_parser(clap::value_parser!(u64).range(1..))
+                .help("How long each target runs [default: 30]"),
+        )
+        .arg(
+            Arg::new("input")
+                .long("input")
+                .value_name("FILE")
+                .requires("target")
+                .help("Runs this input alone"),
+        )
+        .arg(install)
 }
 
 #[cfg(test)]

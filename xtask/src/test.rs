@@ -56,7 +56,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
                 .env("NFRX_NODE", node)
                 .env("NFRX_NODE_MODULES", modules)
                 .env("NFRX_SDK_NODE_MODULES", sdk_modules);
-            match install::browser(workspace, consent, &named(&[BROWSER_TESTS]))? {
+            match install::command(workspace, consent, &install::BROWSER, &named(&[BROWSER_TESTS]))? {
                 Some(browser) => drop(cargo.env("NFRX_BROWSER", browser)),
                 None => skipped.push(BROWSER_TESTS),
             }
@@ -66,11 +66,11 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
             skipped.extend([PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
         }
     }
-    match install::nginx(workspace, consent, &named(&[NGINX_TESTS]))? {
+    match install::command(workspace, consent, &install::NGINX, &named(&[NGINX_TESTS]))? {
         Some(nginx) => drop(cargo.env("NFRX_NGINX", nginx)),
         None => skipped.push(NGINX_TESTS),
     }
-    match install::caddy(workspace, consent, &named(&[CADDY_TESTS]))? {
+    match install::command(workspace, consent, &install::CADDY, &named(&[CADDY_TESTS]))? {
         Some(caddy) => drop(cargo.env("NFRX_CADDY", caddy)),
         None => skipped.push(CADDY_TESTS),
     }

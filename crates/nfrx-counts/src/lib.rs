@@ -3,11 +3,11 @@
 //! A workload prepares what it needs and then does one thing again and again, the same on
 //! every run: no threads, no clock, no input but its own. Each operation checks what came
 //! of it, so that none is cheap because it failed. `cargo xtask counts` runs the program
-//! under valgrind and compares with what `recorded.txt` says. Not here: times and whole
-//! requests, which `nfrx-bench` measures.
+//! under valgrind and compares with what `recorded.txt` says. `cargo bench` times the
+//! pool as it grows. Not here: whole requests, which `nfrx-bench` measures.
 
 mod llm;
-mod pool;
+pub mod pool;
 mod v1;
 
 /// One hot thing.

@@ -6,21 +6,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
 
-use http::{Request, Response};
-use nfrx_pool::{AliasScorer, Pool, PoolConfig, Slot, TakeError, Takeover, Waiting};
-use nfrx_spi::{
-    Body, BoxFuture, BuildInfo, CallError, Caller, Clock, CloseReason, Joined, Moment, Newcomer,
-    PluginStatus, Registration, Scopes, ServerState, Tunnel, WorkerIntake as _,
-};
+use nfrx_pool::fuzzing::{Idle, config};
+use nfrx_pool::{Pool, Slot, TakeError, Waiting};
+use nfrx_spi::{Caller, Joined, Newcomer, Registration, Scopes, WorkerIntake as _};
 
 use crate::Operation;
 
 const WORKERS: usize = 10_000;
-/// Models in all, and how many of them each worker offers.
-const MODELS: usize = 1_000;
-const MODELS_EACH: usize = 4;
+/// Models in all.
+pub const MODELS: usize = 1_000;
+/// How many of them each worker offers.
+pub const MODELS_EACH: usize = 4;
 /// Requests in the queue.
 const WAITING: usize = 1_000;
 
@@ -66,25 +63,14 @@ fn poll(waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<Result<Slot, TakeEr
     Pin::new(waiting).poll(cx)
 }
 
-fn model(nth: usize) -> String {
+/// The name of a model.
+pub fn model(nth: usize) -> String {
     format!("family{}:7b-q{nth}", nth / 4)
 }
 
-/// A pool and its workers' places in it.
-fn pool(workers: usize, slots: u32, queue_max: usize) -> (Pool, Vec<Joined>) {
-    let pool = Pool::new(PoolConfig {
-        plugin: "llm",
-        scorer: Arc::new(AliasScorer),
-        min_score: 0.01,
-        queue_max,
-        workers_max: workers,
-        takeover: Takeover::Refuse,
-        clock: Arc::new(Idle),
-        state: Arc::new(Idle),
-        build: BuildInfo { version: "counts", sha: "", date: "" },
-        metrics: Arc::default(),
-        observers: Vec::new(),
-    });
+/// A pool and its workers' places in it, each with so many slots.
+pub fn pool(workers: usize, slots: u32, queue_max: usize) -> (Pool, Vec<Joined>) {
+    let pool = Pool::new(config(workers, queue_max));
     let caller = Caller {
         peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         key: None,
@@ -105,55 +91,4 @@ fn pool(workers: usize, slots: u32, queue_max: usize) -> (Pool, Vec<Joined>) {
     };
     let joined = (0..workers).map(join).collect();
     (pool, joined)
-}
-
-/// A tunnel that is never called, a clock that stands, and a server that stays.
-struct Idle;
-
-impl Clock for Idle {
-    fn now(&self) -> Moment {
-        Moment::default()
-    }
-
-    fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
-    }
-
-    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
-    }
-}
-
-impl ServerState for Idle {
-    fn is_draining(&self) -> bool {
-        false
-    }
-
-    fn draining(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
-    }
-
-    fn set_status(&self, _: PluginStatus) {}
-}
-
-impl Tunnel for Idle {
-    fn call(&self, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
-        Box::pin(std::future::ready(Err(CallError::Lost)))
-    }
-
-    fn last_seen(&self) -> Moment {
-        Moment::default()
-    }
-
-    fn round_trip(&self) -> Option<Duration> {
-        None
-    }
-
-    fn carrier(&self) -> &'static str {
-        "none"
-    }
-
-    fn drain(&self) {}
-
-    fn close(&self, _: CloseReason) {}
 }

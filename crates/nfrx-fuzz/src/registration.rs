@@ -2,17 +2,15 @@
 //! are the same however they come, messages are again themselves once written anew, both
 //! carriers read one registration, and whatever it holds the pool stays bounded.
 
-mod fakes;
-
 use std::sync::Arc;
 
 use nfrx_mcp::fuzzing::offered;
-use nfrx_pool::Pool;
+use nfrx_pool::fuzzing::{Idle, config};
+use nfrx_pool::{Pool, PoolConfig, Takeover};
 use nfrx_spi::{Caller, Newcomer, Registration, Scopes, WorkerIntake as _, WorkerRegistry as _};
 use nfrx_tunnel::fuzzing::{Said, lines, read, v1, write};
 
 use crate::pieces::cuts;
-use fakes::{Nowhere, config};
 
 /// Of an id, a name or a label: more is cut.
 const TEXT_CHARS_MAX: usize = 256;
@@ -48,9 +46,9 @@ pub(crate) fn run(data: &[u8]) {
 
 /// The agent joins a pool, says the rest, and leaves.
 fn join(registration: Registration, rest: impl Iterator<Item = Said>) {
-    let pool = Pool::new(config());
+    let pool = Pool::new(PoolConfig { takeover: Takeover::Resume, ..config(1, 1) });
     let caller = Caller { peer: ([127, 0, 0, 1], 1).into(), key: None, scopes: Arc::new(Scopes::default()) };
-    let newcomer = Newcomer { registration, tunnel: Arc::new(Nowhere), caller, resume: None };
+    let newcomer = Newcomer { registration, tunnel: Arc::new(Idle), caller, resume: None };
     let Ok(joined) = pool.join(newcomer) else { panic!("there is room") };
     joined.membership.open();
     judge(&pool, &joined.worker_id);

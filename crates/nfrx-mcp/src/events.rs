@@ -2,6 +2,9 @@
 //! where the relay may say something of its own (decision 26), and where a stream is cut to
 //! read it event by event.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod standard;
+
 /// What the relay says to show that it is there: a comment, which no reader takes for an
 /// event (HTML standard §9.2.5), and the empty line that ends it.
 pub(crate) const COMMENT: &[u8] = b":\n\n";
@@ -58,27 +61,8 @@ impl Boundary {
 mod tests {
     use proptest::prelude::*;
 
+    use super::standard::events;
     use super::*;
-
-    /// The events as the HTML standard reads them: the fields of each.
-    fn events(text: &str) -> Vec<Vec<(String, String)>> {
-        let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        let (mut events, mut fields) = (Vec::new(), Vec::new());
-        let Some((lines, _)) = text.rsplit_once('\n') else { return events };
-        for line in lines.split('\n') {
-            match line.split_once(':') {
-                _ if line.is_empty() => {
-                    if !fields.is_empty() {
-                        events.push(std::mem::take(&mut fields));
-                    }
-                }
-                Some(("", _)) => {}
-                Some((name, value)) => fields.push((name.to_owned(), value.to_owned())),
-                None => fields.push((line.to_owned(), String::new())),
-            }
-        }
-        events
-    }
 
     fn passed(pieces: &[&[u8]]) -> (Vec<u8>, usize) {
         let (mut boundary, mut out, mut said) = (Boundary::new(), Vec::new(), 0);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::events::Boundary;
 use crate::message::{self, Kind};
-
 use crate::offer::{self, McpOffer};
 
 pub use crate::agent::stdio::fuzzing as stdio;
+pub use crate::events::standard;
 
 /// What the relay says between two events.
 pub const COMMENT: &[u8] = crate::events::COMMENT;

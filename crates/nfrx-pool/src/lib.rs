@@ -13,6 +13,9 @@
 
 mod config;
 mod dispatch;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod pool;
 mod scorer;

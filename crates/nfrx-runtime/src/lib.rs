@@ -11,6 +11,7 @@ pub mod frames;
 pub mod logs;
 pub mod metrics_text;
 pub mod options;
+pub mod private_file;
 mod process;
 #[cfg(feature = "signal")]
 pub mod signals;

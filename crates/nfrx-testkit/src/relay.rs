@@ -181,18 +181,37 @@ impl Relay {
         id: &str,
         mut reached: impl FnMut(&serde_json::Value) -> bool,
     ) -> serde_json::Value {
-        patiently(async {
-            loop {
-                let mut state = self.ask(get("/api/state", Some(API_KEY))).await.json();
-                let part = state["plugins"][id].take();
-                if reached(&part) {
-                    return part;
-                }
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
+        look(async || {
+            let mut state = self.ask(get("/api/state", Some(API_KEY))).await.json();
+            let part = state["plugins"][id].take();
+            reached(&part).then_some(part)
         })
         .await
     }
+
+    /// The value of a series at `/metrics`, its labels included; `None` where it is not served.
+    pub async fn sample(&self, series: &str) -> Option<u64> {
+        let text = self.ask(get("/metrics", Some(API_KEY))).await.text();
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Waits until a series has this value.
+    pub async fn until_sample(&self, series: &str, value: u64) {
+        look(async || (self.sample(series).await == Some(value)).then_some(())).await;
+    }
+}
+
+/// Looks until there is what is looked for, twice a second: nothing tells of it.
+async fn look<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    patiently(async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    })
+    .await
 }
 
 /// Waits for `future`, but not for ever: a hanging test says where it hangs.

@@ -1,9 +1,10 @@
 //! Where this machine's nfrx keeps what must outlive a process.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, io};
 
 use anyhow::{Context, bail};
+use nfrx_runtime::private_file;
 
 /// `NFRX_STATE_DIR`, else systemd's `STATE_DIRECTORY`, else the user's data folder.
 pub(crate) fn path() -> anyhow::Result<PathBuf> {
@@ -33,28 +34,19 @@ pub(crate) fn path() -> anyhow::Result<PathBuf> {
 /// Writes a file that only its owner may read, whole or not at all. A file that it replaces
 /// hands on its owner and group, and whether the group may read.
 pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
     let dir = path.parent().context("a file has a folder")?;
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     std::fs::create_dir_all(dir)
         .with_context(|| format!("can't make the folder {}: set NFRX_STATE_DIR to another", dir.display()))?;
-    let part = path.with_extension("part");
-    let _ = std::fs::remove_file(&part);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&part).with_context(|| format!("can't write {}", part.display()))?;
-    #[cfg(unix)]
-    if let Ok(old) = std::fs::metadata(path) {
-        take_after(&file, &old).with_context(|| format!("can't keep the owner of {}", path.display()))?;
-    }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&part, path).with_context(|| format!("can't write {}", path.display()))
+    let written = private_file::write_after(path, text.as_bytes(), |file| {
+        #[cfg(unix)]
+        if let Ok(old) = std::fs::metadata(path) {
+            take_after(file, &old)
+                .map_err(|error| io::Error::other(format!("can't keep the owner of it: {error}")))?;
+        }
+        Ok(())
+    });
+    written.with_context(|| format!("can't write {}", path.display()))
 }
 
 /// Gives `file` the owner and group of the one it replaces. Root changes keys of a service

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use anyhow::{Result, bail};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
 use tokio::time::{Duration, sleep};
 
 use super::Bench;
@@ -65,25 +66,26 @@ async fn streams(relay: &Relay) -> Result<(f64, f64)> {
     }
     sleep(SETTLE).await;
     let connected = kib(relay)?;
-    let begun = Cell::new(0);
+    let (begun, all_begun) = (Cell::new(0), Notify::new());
     let mut open: FuturesUnordered<_> = clients
         .iter_mut()
         .map(|client| {
-            let (begun, mut first) = (&begun, true);
+            let (begun, all_begun, mut first) = (&begun, &all_begun, true);
             let stream = &stream;
             async move {
                 client
                     .ask(stream, |_, piece| {
                         begun.set(begun.get() + usize::from(piece.events > 0 && std::mem::take(&mut first)));
+                        if begun.get() == STREAMS {
+                            all_begun.notify_one();
+                        }
                     })
                     .await
             }
         })
         .collect();
     let all_open = async {
-        while begun.get() < STREAMS {
-            sleep(Duration::from_millis(20)).await;
-        }
+        all_begun.notified().await;
         sleep(SETTLE).await;
     };
     tokio::select! {

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::policy::{Guard, ToolPolicy};
 use super::servers::ServerEntry;
 use super::service::Served;
-use super::stdio::{Launch, Process, SessionLimits, StdioSettings, StdioUpstream};
+use super::stdio::{Eras, Launch, Process, SessionLimits, StdioSettings, StdioUpstream};
 use super::upstream::Upstream;
 use crate::offer::{SERVERS_MAX, ServerOffer};
 
@@ -35,9 +35,6 @@ const NAME_BYTES_MAX: usize = 32;
 
 /// How long a client may wait for its session: no server is asked before it is used.
 const START_MAX: Duration = Duration::from_secs(10);
-
-/// What lies between a session and its task.
-const PIPE_BYTES: usize = 64 * 1024;
 
 /// A tool's name with its server's.
 fn join(server: &str, tool: &str) -> String {
@@ -91,7 +88,7 @@ impl Joiner {
         let servers = watch::Sender::new(Servers::default());
         let limits = SessionLimits { start_max: START_MAX, ..settings.limits() };
         let launch = Arc::new(Links(servers.subscribe()));
-        let sessions = StdioUpstream::with_launch(id, launch, limits, drain);
+        let sessions = StdioUpstream::with_launch(id, launch, Eras::Both, limits, drain);
         let whole = Arc::new(Joined { sessions, servers: servers.subscribe() });
         Self { id: id.to_owned(), servers, whole }
     }
@@ -163,16 +160,7 @@ struct Links(watch::Receiver<Servers>);
 
 impl Launch for Links {
     fn launch(&self) -> io::Result<Process> {
-        let (stdin, told) = tokio::io::duplex(PIPE_BYTES);
-        let (says, stdout) = tokio::io::duplex(PIPE_BYTES);
-        Ok(Process {
-            stdin: Box::new(stdin),
-            stdout: Box::new(stdout),
-            stderr: Box::new(tokio::io::empty()),
-            gone: Box::pin(link::run(self.0.clone(), told, says)),
-            // It ends as soon as it is let go of.
-            kill: Box::new(|| {}),
-        })
+        Ok(Process::of_task(|told, says| link::run(self.0.clone(), told, says)))
     }
 }
 

@@ -17,7 +17,7 @@ use nfrx_runtime::Drain;
 use nfrx_spi::{Body, BoxFuture, CallError};
 
 use super::http_upstream::HttpUpstream;
-use super::stdio::{Launch, Process, SessionLimits, StdioSettings, StdioUpstream};
+use super::stdio::{Eras, Launch, Process, SessionLimits, StdioSettings, StdioUpstream};
 use super::upstream::Upstream;
 
 pub(super) use events::Events;
@@ -25,9 +25,6 @@ pub(super) use link::write;
 
 /// How long a server may take to answer `initialize`.
 const START_MAX: Duration = Duration::from_secs(60);
-
-/// What lies between a session and its stream.
-const PIPE_BYTES: usize = 64 * 1024;
 
 /// One server.
 pub(super) struct SseUpstream {
@@ -41,7 +38,7 @@ impl SseUpstream {
     pub(super) fn new(name: &str, server: HttpUpstream, settings: &StdioSettings, drain: &Drain) -> Self {
         let limits = SessionLimits { start_max: START_MAX, ..settings.limits() };
         let launch = Arc::new(Streams(server.clone()));
-        Self { server, sessions: StdioUpstream::of_legacy(name, launch, limits, drain) }
+        Self { server, sessions: StdioUpstream::with_launch(name, launch, Eras::Legacy, limits, drain) }
     }
 }
 
@@ -60,15 +57,6 @@ struct Streams(HttpUpstream);
 
 impl Launch for Streams {
     fn launch(&self) -> io::Result<Process> {
-        let (stdin, told) = tokio::io::duplex(PIPE_BYTES);
-        let (says, stdout) = tokio::io::duplex(PIPE_BYTES);
-        Ok(Process {
-            stdin: Box::new(stdin),
-            stdout: Box::new(stdout),
-            stderr: Box::new(tokio::io::empty()),
-            gone: Box::pin(link::run(self.0.clone(), told, says)),
-            // It ends as soon as it is let go of.
-            kill: Box::new(|| {}),
-        })
+        Ok(Process::of_task(|told, says| link::run(self.0.clone(), told, says)))
     }
 }

@@ -62,6 +62,13 @@ pub use supervisor::{SUPERVISE, Supervisor, supervise};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// Which eras of the protocol a server may be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Eras {
+    Both,
+    Legacy,
+}
+
 /// One server. Clones share it; when the last is gone, its processes end.
 #[derive(Clone)]
 pub(super) struct StdioUpstream(Arc<Server>);
@@ -86,34 +93,22 @@ impl StdioUpstream {
     /// `drain`; none is started before it is asked something.
     pub(super) fn new(server: &str, command: ServerCommand, settings: &StdioSettings, drain: &Drain) -> Self {
         let launch = Arc::new(Supervised { supervisor: settings.supervisor.clone(), command });
-        Self::with_launch(server, launch, settings.limits(), drain)
+        Self::with_launch(server, launch, Eras::Both, settings.limits(), drain)
     }
 
-    /// The same with processes that come into being by other means.
+    /// The same with processes, or what is spoken to as they are, that come into being by other
+    /// means.
     pub(super) fn with_launch(
         server: &str,
         launch: Arc<dyn Launch>,
+        eras: Eras,
         limits: SessionLimits,
         drain: &Drain,
     ) -> Self {
-        Self::of(server, launch, limits, drain, true)
-    }
-
-    /// A server of the legacy era that is spoken to as processes are.
-    pub(super) fn of_legacy(
-        server: &str,
-        launch: Arc<dyn Launch>,
-        limits: SessionLimits,
-        drain: &Drain,
-    ) -> Self {
-        Self::of(server, launch, limits, drain, false)
-    }
-
-    fn of(server: &str, launch: Arc<dyn Launch>, limits: SessionLimits, drain: &Drain, modern: bool) -> Self {
         let words = LastWords::default();
         let nursery = Nursery { server: server.into(), launch, drain: drain.clone(), words: words.clone() };
         let sessions = Sessions::new(nursery.clone(), limits);
-        let shared = modern.then(|| Shared::new(nursery));
+        let shared = (eras == Eras::Both).then(|| Shared::new(nursery));
         Self(Arc::new(Server { sessions, shared, words }))
     }
 }

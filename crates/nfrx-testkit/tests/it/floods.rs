@@ -1,10 +1,7 @@
 //! Clients that flood a connection of HTTP/2 with frames that cost them nothing: it is ended
 //! with a word and counted, and others go on meanwhile.
 
-use std::time::Duration;
-
 use http::StatusCode;
-use nfrx_testkit::http::get;
 use nfrx_testkit::pipe::PipeOptions;
 use nfrx_testkit::raw::h2::{self, END_HEADERS, END_STREAM, Kind, field, frame};
 use nfrx_testkit::relay::{API_KEY, AgentPlan, LOCAL, REMOTE, Relay, config, patiently};
@@ -17,11 +14,13 @@ use crate::ask::{CHAT, chat};
 const ENHANCE_YOUR_CALM: u32 = 11;
 const FLOW_CONTROL_ERROR: u32 = 3;
 
+/// How many were refused for this reason.
 async fn refused(relay: &Relay, reason: &str) -> u64 {
-    let text = relay.ask(get("/metrics", Some(API_KEY))).await.text();
-    let series = format!("nfrx_server_refused_total{{reason=\"{reason}\"}} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok());
-    value.unwrap_or_else(|| panic!("`{series}` in\n{text}"))
+    relay.sample(&series(reason)).await.expect("it is served from zero")
+}
+
+fn series(reason: &str) -> String {
+    format!("nfrx_server_refused_total{{reason=\"{reason}\"}}")
 }
 
 /// Says all of `bytes` on a connection of its own, if the server lets it, and gives the code
@@ -137,14 +136,7 @@ async fn streams_over_the_bound_are_refused_alone_and_counted() {
     assert_eq!(codes(&heard, Kind::RstStream, 0), over.collect::<Vec<_>>(), "REFUSED_STREAM for those only");
     control.cut();
     // Seen to fail: without the count of streams.
-    patiently(async {
-        while refused(&relay, "http2_streams").await == 0 {
-            // As the state is looked at: nothing else tells of the end.
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    })
-    .await;
-    assert_eq!(refused(&relay, "http2_streams").await, 3);
+    relay.until_sample(&series("http2_streams"), 3).await;
 }
 
 // Seen to fail: with frames that what was written does not pay for.

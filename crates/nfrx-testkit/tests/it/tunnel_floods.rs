@@ -3,11 +3,10 @@
 
 use http::StatusCode;
 use nfrx_testkit::fault::RawAgent;
-use nfrx_testkit::http::get;
 use nfrx_testkit::pipe::PipeOptions;
 use nfrx_testkit::raw::h2::{Kind, field, frame};
 use nfrx_testkit::raw::ws;
-use nfrx_testkit::relay::{API_KEY, AgentPlan, REMOTE, Relay, config, patiently};
+use nfrx_testkit::relay::{AgentPlan, REMOTE, Relay, config, patiently};
 use serde_json::json;
 
 use crate::ask::chat;
@@ -21,11 +20,10 @@ const MANY: usize = 110_000;
 const POLICY: u16 = 1008;
 const TOO_LARGE: u16 = 1009;
 
+/// How many tunnels were closed for this reason.
 async fn closed(relay: &Relay, reason: &str) -> u64 {
-    let text = relay.ask(get("/metrics", Some(API_KEY))).await.text();
-    let series = format!("nfrx_tunnel_closed_total{{reason=\"{reason}\"}} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok());
-    value.unwrap_or_else(|| panic!("`{series}` in\n{text}"))
+    let series = format!("nfrx_tunnel_closed_total{{reason=\"{reason}\"}}");
+    relay.sample(&series).await.expect("it is served from zero")
 }
 
 /// Checks that this ends the tunnel of its agent with a code and a reason, and no other.

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use nfrx_agent::{Agent, AgentConfig};
 use nfrx_mcp::agent::{CLIENTS, McpClient, McpConfig, clients, diagnose, mcp_agent_specs, public_addresses};
 use nfrx_runtime::options::{Catalogue, Loaded};
+use nfrx_runtime::private_file;
 use nfrx_spi::Secret;
 
 use super::CommandName;
@@ -112,7 +113,8 @@ fn client_config(
     let changed = client
         .with_servers(&text, &servers, key.reveal())
         .with_context(|| format!("{} was not changed", path.display()))?;
-    write(&path, &changed).with_context(|| format!("can't write {}", path.display()))?;
+    private_file::write(&path, changed.as_bytes())
+        .with_context(|| format!("can't write {}", path.display()))?;
     eprintln!("{} tells of {} server(s), and holds your key: don't share it", path.display(), servers.len());
     Ok(())
 }
@@ -123,23 +125,4 @@ fn path(client: McpClient) -> anyhow::Result<PathBuf> {
     }
     let home = std::env::var_os(if cfg!(windows) { "USERPROFILE" } else { "HOME" });
     Ok(Path::new(&home.context("the environment names no home folder")?).join(client.file))
-}
-
-/// Writes a file whole or not at all; a new one is its owner's only.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    let part = path.with_extension("nfrx-part");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&part)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)
 }

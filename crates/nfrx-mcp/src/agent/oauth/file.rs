@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nfrx_runtime::private_file;
 use nfrx_spi::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -53,29 +54,12 @@ pub(super) fn read(path: &Path, settings: &OAuthSettings) -> io::Result<Option<G
 
 /// Keeps a token. Blocks.
 pub(super) fn write(path: &Path, settings: &OAuthSettings, granted: &Granted) -> io::Result<()> {
-    use std::io::Write as _;
     let kept = Kept {
         access_token: granted.token.reveal().to_owned(),
         expires_at: granted.lifetime.map(|lifetime| (now() + lifetime).as_secs()),
         client: client(settings),
     };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    let part = path.with_extension("part");
-    // One that somebody else made may be open to others.
-    let _ = std::fs::remove_file(&part);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&part)?;
-    file.write_all(&serde_json::to_vec(&kept)?)?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)
+    private_file::write(path, &serde_json::to_vec(&kept)?)
 }
 
 #[cfg(test)]
@@ -102,7 +86,7 @@ mod tests {
         let (ours, granted) = (settings("den"), Granted { token: Secret::new("t"), lifetime: None });
         assert_eq!(read(&path, &ours).expect("no file is fine"), None);
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
-        std::fs::write(path.with_extension("part"), "left by a crash").expect("it is ours");
+        std::fs::write(path.with_extension("nfrx-part"), "left by a crash").expect("it is ours");
         write(&path, &ours, &granted).expect("the folder can be written");
         assert_eq!(read(&path, &ours).expect("our own"), Some(granted.clone()));
         assert_eq!(read(&path, &settings("other")).expect("readable"), None);

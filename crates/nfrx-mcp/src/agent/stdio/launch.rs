@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nfrx_spi::{BoxFuture, Secret};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::process::{Child, Command};
 
 use super::supervisor::{END_OF_INPUT_MAX, Supervisor, TERM_MAX};
@@ -59,6 +59,28 @@ pub(in crate::agent) struct Process {
     pub(in crate::agent) gone: BoxFuture<'static, Option<String>>,
     /// Ends it at once, if even that does not help.
     pub(in crate::agent) kill: Box<dyn Fn() + Send + Sync>,
+}
+
+/// What lies between a session and a task that is spoken to as a process.
+const PIPE_BYTES: usize = 64 * 1024;
+
+impl Process {
+    /// A task in a process's place: it reads what it is told, says what it has to say, and
+    /// ends as soon as it is let go of. Gives the reason of its end, if it knows one.
+    pub(in crate::agent) fn of_task<F>(task: impl FnOnce(DuplexStream, DuplexStream) -> F) -> Self
+    where
+        F: Future<Output = Option<String>> + Send + 'static,
+    {
+        let (stdin, told) = tokio::io::duplex(PIPE_BYTES);
+        let (says, stdout) = tokio::io::duplex(PIPE_BYTES);
+        Self {
+            stdin: Box::new(stdin),
+            stdout: Box::new(stdout),
+            stderr: Box::new(tokio::io::empty()),
+            gone: Box::pin(task(told, says)),
+            kill: Box::new(|| {}),
+        }
+    }
 }
 
 /// Starts children.

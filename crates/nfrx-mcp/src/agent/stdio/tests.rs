@@ -101,7 +101,8 @@ impl Rig {
         let start_max = std::time::Duration::from_secs(300);
         let limits = SessionLimits { sessions_max, idle_max, start_max };
         let drain = Drain::new();
-        let upstream = StdioUpstream::with_launch("clock", Arc::new(FakeLaunch(children)), limits, &drain);
+        let upstream =
+            StdioUpstream::with_launch("clock", Arc::new(FakeLaunch(children)), Eras::Both, limits, &drain);
         Self { upstream, children: Mutex::new(started), _drain: drain }
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nfrx_runtime::private_file;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::TokenDigest;
@@ -79,22 +80,7 @@ impl KnownFile {
 
     /// Writes the file, whole or not at all, for its owner only. Blocks.
     pub(in crate::server) fn write(&self, path: &Path) -> io::Result<()> {
-        use std::io::Write as _;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let part = path.with_extension("part");
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
-        }
-        let mut file = options.open(&part)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
+        private_file::write(path, &serde_json::to_vec(self)?)
     }
 }
 

@@ -35,7 +35,8 @@ async fn a_process_that_does_not_start_is_told_at_once() {
         start_max: std::time::Duration::from_secs(60),
     };
     let drain = Drain::new();
-    let upstream = StdioUpstream::with_launch("clock", Arc::new(FakeLaunch(children)), limits, &drain);
+    let upstream =
+        StdioUpstream::with_launch("clock", Arc::new(FakeLaunch(children)), Eras::Both, limits, &drain);
     let error = upstream.probe().await.expect_err("it can't be started");
     assert!(error.contains("nothing to start"), "{error}");
 }
