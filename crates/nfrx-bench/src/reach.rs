@@ -7,6 +7,7 @@ mod added;
 mod crowd;
 mod flat;
 mod limits;
+mod link;
 mod memory;
 mod relay;
 mod rows;
@@ -44,11 +45,13 @@ pub(crate) enum Part {
     Flat,
     Added,
     Crowd,
+    Link,
     Limits,
 }
 
 /// All parts, in the order they are measured in.
-pub(crate) const PARTS: &[Part] = &[Part::Memory, Part::Flat, Part::Added, Part::Crowd, Part::Limits];
+pub(crate) const PARTS: &[Part] =
+    &[Part::Memory, Part::Flat, Part::Added, Part::Crowd, Part::Link, Part::Limits];
 
 impl Part {
     pub(crate) fn name(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Part {
             Self::Flat => "flat",
             Self::Added => "added",
             Self::Crowd => "crowd",
+            Self::Link => "link",
             Self::Limits => "limits",
         }
     }
@@ -69,6 +73,7 @@ impl Part {
                 "what is added to a request and to tokens at concurrency 1, request by request in turn"
             }
             Self::Crowd => "paced streams among many connected workers, and the most of them",
+            Self::Link => "streams over a slow line that one transfer fills",
             Self::Limits => "requests a second within limits of p99, of all peers",
         }
     }
@@ -112,6 +117,7 @@ pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
                 Part::Flat => flat::measure(&bench, &mut rows).await,
                 Part::Added => added::measure(&bench, &mut rows).await,
                 Part::Crowd => crowd::measure(&bench, &mut rows).await,
+                Part::Link => link::measure(&bench, &mut rows).await,
                 Part::Limits => limits::measure(&bench, &mut rows).await,
             };
             if let Err(error) = measured {
