@@ -246,10 +246,7 @@ fn command() -> Command {
             Command::new(REACH)
                 .about("Measures how far one server reaches: workers, streams, memory")
                 .after_help(format!("Parts:\n{parts}"))
-                .arg(
-                    // A server holds 4,096 workers of a plugin.
-                    option("workers", "N", "How many workers are many").default_value("4000"),
-                )
+                .arg(option("workers", "N", "How many workers are many").default_value("10000"))
                 .arg(
                     option("part", "PART", "Measure this part; may be repeated")
                         .action(ArgAction::Append)
