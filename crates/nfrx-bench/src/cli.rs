@@ -215,7 +215,11 @@ fn command() -> Command {
     Command::new("nfrx-bench")
         .bin_name("cargo xtask bench")
         .about("Measures nfrx and its peers on the same way to the same simulated backend")
-        .after_help(format!("Figures:\n{}", figures.collect::<String>()))
+        .after_help(format!(
+            "Figures:\n{}\nReach, memory and flatness: `cargo xtask bench reach --help`; job queues: \
+             `cargo xtask bench jobs --help`.",
+            figures.collect::<String>()
+        ))
         .args([
             Arg::new("quick")
                 .long("quick")

@@ -112,6 +112,7 @@ pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
             eprintln!("round {round} of {}: {}", plan.rounds, part.name());
             // Each part anew: what one leaves behind must not count for the next.
             let bench = Bench { plan, scratch: Scratch::new()? };
+            rows.begin(part.name());
             let measured = match part {
                 Part::Memory => memory::measure(&bench, &mut rows).await,
                 Part::Flat => flat::measure(&bench, &mut rows).await,
@@ -129,6 +130,7 @@ pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
     let files = files.map_or_else(|| "unknown".to_owned(), |files| files.to_string());
     let terms = format!("{} rounds, files at most {files} a process", plan.rounds);
     println!("{machine}\n{terms}. Medians of the rounds and the least of them.\n\n{rows}");
+    println!("`cargo xtask bench reach --part NAME` measures the rows of a part again.");
     for failure in &failures {
         println!("FAILED: {failure}");
     }

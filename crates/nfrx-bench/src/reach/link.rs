@@ -11,7 +11,7 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, interval, sleep};
 
 use super::Bench;
@@ -39,6 +39,9 @@ const TRANSFER_AFTER: Duration = Duration::from_secs(1);
 const FULL_AFTER: Duration = Duration::from_secs(2);
 /// Between two small requests.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// Of its rate; gaps on a line that has more room say nothing.
+const FILLED_MIN: f64 = 0.5;
 
 /// What gaps may grow by.
 const GROWN: Goal = Some((50.0, 20.0));
@@ -73,13 +76,16 @@ pub(super) async fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
         let line = format!("{ms} ms each way, 20 Mbit/s");
         rows.add(format!("{line}: p99 gap, 8 streams of 20 tokens/s alone"), "ms", None, alone.gap_p99);
         rows.add(format!("{line}: small request alone, p50"), "ms", None, alone.asked_p50);
-        tell(rows, &format!("{line}, an answer fills it"), &alone, &answer, answer.filled.0);
-        tell(rows, &format!("{line}, an upload fills it"), &alone, &upload, upload.filled.1);
+        tell(rows, &format!("{line}, an answer fills it"), &alone, &answer, answer.filled.0)?;
+        tell(rows, &format!("{line}, an upload fills it"), &alone, &upload, upload.filled.1)?;
     }
     Ok(())
 }
 
-fn tell(rows: &mut Rows, name: &str, alone: &Seen, full: &Seen, filled: f64) {
+fn tell(rows: &mut Rows, name: &str, alone: &Seen, full: &Seen, filled: f64) -> Result<()> {
+    if filled < FILLED_MIN {
+        bail!("{name}: no, it used {:.0} % of its rate", filled * 100.0);
+    }
     rows.add(format!("{name}: p99 gap grown by"), "ms", GROWN, full.gap_p99 - alone.gap_p99);
     for (about, value) in [
         ("p50 gap grown by", full.gap_p50 - alone.gap_p50),
@@ -89,6 +95,7 @@ fn tell(rows: &mut Rows, name: &str, alone: &Seen, full: &Seen, filled: f64) {
         rows.add(format!("{name}: {about}"), "ms", None, value);
     }
     rows.add(format!("{name}: used of its rate"), "%", None, filled * 100.0);
+    Ok(())
 }
 
 async fn start(bench: &Bench<'_>, backend: &Backend, delay: Duration, folder: PathBuf) -> Result<Path> {
