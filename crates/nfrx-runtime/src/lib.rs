@@ -14,6 +14,8 @@ pub mod options;
 mod process;
 #[cfg(feature = "signal")]
 pub mod signals;
+#[cfg(feature = "net")]
+pub mod sockets;
 #[cfg(feature = "tls")]
 mod tls;
 
