@@ -14,7 +14,7 @@ const OURS: &str = "nfrx";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Aim {
     pub(crate) about: &'static str,
-    figure: &'static str,
+    pub(crate) figure: &'static str,
     metric: &'static str,
     scale: Scale,
     /// What must be reached, and what is wished for. Where more is better, the second is greater.

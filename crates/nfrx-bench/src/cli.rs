@@ -215,7 +215,11 @@ fn command() -> Command {
     Command::new("nfrx-bench")
         .bin_name("cargo xtask bench")
         .about("Measures nfrx and its peers on the same way to the same simulated backend")
-        .after_help(format!("Figures:\n{}", figures.collect::<String>()))
+        .after_help(format!(
+            "Figures:\n{}\nReach, memory and flatness: `cargo xtask bench reach --help`; job queues: \
+             `cargo xtask bench jobs --help`.",
+            figures.collect::<String>()
+        ))
         .args([
             Arg::new("quick")
                 .long("quick")
@@ -246,10 +250,7 @@ fn command() -> Command {
             Command::new(REACH)
                 .about("Measures how far one server reaches: workers, streams, memory")
                 .after_help(format!("Parts:\n{parts}"))
-                .arg(
-                    // A server holds 4,096 workers of a plugin.
-                    option("workers", "N", "How many workers are many").default_value("4000"),
-                )
+                .arg(option("workers", "N", "How many workers are many").default_value("10000"))
                 .arg(
                     option("part", "PART", "Measure this part; may be repeated")
                         .action(ArgAction::Append)

@@ -118,9 +118,7 @@ impl Figure {
                 (json(chat(DEMO, "", &size)), 0)
             }
             Work::Upload => (upload(target), 0),
-            Work::UploadJson => {
-                (json(chat(DEMO, &"x".repeat(JSON_BYTES), r#","max_tokens":1,"x_sim_tokens":1"#)), 0)
-            }
+            Work::UploadJson => (upload_json(target), 0),
         }
     }
 }
@@ -156,6 +154,22 @@ fn stream(tokens: u64, members: &str) -> String {
         r#","stream":true,"max_tokens":{tokens},"x_sim_tokens":{tokens},"x_sim_token_bytes":{TOKEN_BYTES}{members}"#
     );
     chat(DEMO, "", &size)
+}
+
+/// A request whose answer has 64 MiB, made as it leaves: the backend answers others meanwhile.
+pub(crate) fn long_stream(target: &Target) -> Request {
+    const PIECE: usize = 16 * 1024;
+    let tokens = BULK_BYTES / PIECE;
+    let size = format!(
+        r#","stream":true,"max_tokens":{tokens},"x_sim_tokens":{tokens},"x_sim_token_bytes":{PIECE}"#
+    );
+    chat_request(target, &chat(DEMO, "", &size))
+}
+
+/// A request of nearly 16 MiB.
+pub(crate) fn upload_json(target: &Target) -> Request {
+    let body = chat(DEMO, &"x".repeat(JSON_BYTES), r#","max_tokens":1,"x_sim_tokens":1"#);
+    chat_request(target, &body)
 }
 
 fn upload(target: &Target) -> Request {

@@ -23,6 +23,7 @@ mod report;
 mod results;
 mod scratch;
 mod session;
+mod shaper;
 mod stats;
 mod swarm;
 mod target;

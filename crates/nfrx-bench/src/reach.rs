@@ -7,6 +7,7 @@ mod added;
 mod crowd;
 mod flat;
 mod limits;
+mod link;
 mod memory;
 mod relay;
 mod rows;
@@ -44,11 +45,13 @@ pub(crate) enum Part {
     Flat,
     Added,
     Crowd,
+    Link,
     Limits,
 }
 
 /// All parts, in the order they are measured in.
-pub(crate) const PARTS: &[Part] = &[Part::Memory, Part::Flat, Part::Added, Part::Crowd, Part::Limits];
+pub(crate) const PARTS: &[Part] =
+    &[Part::Memory, Part::Flat, Part::Added, Part::Crowd, Part::Link, Part::Limits];
 
 impl Part {
     pub(crate) fn name(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Part {
             Self::Flat => "flat",
             Self::Added => "added",
             Self::Crowd => "crowd",
+            Self::Link => "link",
             Self::Limits => "limits",
         }
     }
@@ -69,6 +73,7 @@ impl Part {
                 "what is added to a request and to tokens at concurrency 1, request by request in turn"
             }
             Self::Crowd => "paced streams among many connected workers, and the most of them",
+            Self::Link => "streams over a slow line that one transfer fills",
             Self::Limits => "requests a second within limits of p99, of all peers",
         }
     }
@@ -107,11 +112,13 @@ pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
             eprintln!("round {round} of {}: {}", plan.rounds, part.name());
             // Each part anew: what one leaves behind must not count for the next.
             let bench = Bench { plan, scratch: Scratch::new()? };
+            rows.begin(part.name());
             let measured = match part {
                 Part::Memory => memory::measure(&bench, &mut rows).await,
                 Part::Flat => flat::measure(&bench, &mut rows).await,
                 Part::Added => added::measure(&bench, &mut rows).await,
                 Part::Crowd => crowd::measure(&bench, &mut rows).await,
+                Part::Link => link::measure(&bench, &mut rows).await,
                 Part::Limits => limits::measure(&bench, &mut rows).await,
             };
             if let Err(error) = measured {
@@ -123,6 +130,7 @@ pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
     let files = files.map_or_else(|| "unknown".to_owned(), |files| files.to_string());
     let terms = format!("{} rounds, files at most {files} a process", plan.rounds);
     println!("{machine}\n{terms}. Medians of the rounds and the least of them.\n\n{rows}");
+    println!("`cargo xtask bench reach --part NAME` measures the rows of a part again.");
     for failure in &failures {
         println!("FAILED: {failure}");
     }

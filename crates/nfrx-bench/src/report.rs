@@ -164,7 +164,7 @@ impl Report<'_> {
     }
 
     fn aims(&self) -> String {
-        let titles = ["measured", "at least", "aim", ""].map(str::to_owned);
+        let titles = ["measured", "at least", "aim", "", "by"].map(str::to_owned);
         let mut table = Table::new(titles.into_iter());
         for aim in AIMS {
             let value = aim.value(self.results);
@@ -173,6 +173,7 @@ impl Report<'_> {
                 Some(aim.show(aim.at_least)),
                 Some(aim.show(aim.aim)),
                 Some(aim.verdict(value).to_string()),
+                Some(format!("--only {}", aim.figure)),
             ];
             table.row(aim.about, cells.into_iter());
         }

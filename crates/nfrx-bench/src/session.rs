@@ -165,7 +165,7 @@ async fn measure_once(
 }
 
 /// `direct` first, since others are compared with it; the others take turns at being next.
-fn order(targets: usize, round: u32) -> impl Iterator<Item = usize> {
+pub(crate) fn order(targets: usize, round: u32) -> impl Iterator<Item = usize> {
     let others = targets.saturating_sub(1);
     let turn = move |step: usize| 1 + (step + round as usize) % others.max(1);
     std::iter::once(0).chain((0..others).map(turn))

@@ -161,6 +161,7 @@ mod tests {
         let server = "127.0.0.1:8080".parse().unwrap();
         let (reads, read) = Swarm::read(&command().get_matches_from(swarm.arguments(server))).unwrap();
         assert_eq!(reads, server);
+        // Seen to fail: with models and slots exchanged.
         assert_eq!((read.from, read.count, read.models, read.slots), (2_000, 8_000, 7, 4));
     }
 
@@ -170,6 +171,7 @@ mod tests {
         for number in 0..30_000 {
             *from.entry(address(number)).or_insert(0) += 1;
         }
+        // Seen to fail: with one more from each address.
         assert!(from.values().all(|count| *count <= FROM_ONE_ADDRESS), "{from:?}");
     }
 }

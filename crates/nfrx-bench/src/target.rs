@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::{Instant, sleep, timeout_at};
 
-pub(crate) use self::nfrx::nfrx;
+pub(crate) use self::nfrx::{nfrx, nfrx_over};
 pub(crate) use self::nginx::nginx;
 pub(crate) use self::rathole::rathole;
 pub(crate) use self::url::peer;

@@ -15,6 +15,8 @@ pub mod private_file;
 mod process;
 #[cfg(feature = "signal")]
 pub mod signals;
+#[cfg(feature = "net")]
+pub mod sockets;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use http::Uri;
-use nfrx_runtime::TlsClient;
+use nfrx_runtime::{TlsClient, sockets};
 use nfrx_spi::{BoxFuture, Io, Secret};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -164,8 +164,7 @@ impl Connect for TcpConnect {
         Box::pin(async move {
             let host = self.url.host.trim_matches(['[', ']']);
             let socket = TcpStream::connect((host, self.url.port)).await?;
-            // A token is smaller than a segment: it must not wait for the next one.
-            socket.set_nodelay(true)?;
+            sockets::prompt(&socket)?;
             Ok(match &self.tls {
                 Some(tls) => Box::pin(tls.connect(socket).await?) as Connection,
                 None => Box::pin(socket),

@@ -22,6 +22,7 @@ mod limits;
 mod link;
 mod passing;
 mod relay;
+mod turn;
 mod v1;
 mod ws_io;
 

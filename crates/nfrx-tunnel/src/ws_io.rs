@@ -11,12 +11,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use nfrx_runtime::frames::{Flooded, FrameMeter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::limits::{FRAMES, MESSAGE_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::turn::{Gauge, Turn};
 
 /// The library's own buffers, which dominate the memory of an idle tunnel.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
@@ -28,6 +30,7 @@ pub(crate) struct WsIo<S> {
     gathered: BytesMut,
     heard: Box<dyn Fn() + Send + Sync>,
     frames: FrameMeter,
+    gauge: Gauge,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
@@ -46,7 +49,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
             Role::Client => FrameMeter::with_preface(FRAMES),
             Role::Server => FrameMeter::new(FRAMES),
         };
-        Self { socket, unread: Bytes::new(), gathered: BytesMut::new(), heard, frames }
+        let (unread, gathered) = (Bytes::new(), BytesMut::new());
+        Self { socket, unread, gathered, heard, frames, gauge: Gauge::new() }
+    }
+
+    /// How much of one stream is to be written at a time.
+    pub(crate) fn turn(&self) -> Turn {
+        self.gauge.turn()
     }
 
     /// Tells the peer what it did wrong, if that can be written at once: the connection
@@ -66,12 +75,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.gathered.is_empty() {
-            ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken)?;
+            let room = Pin::new(&mut self.socket).poll_ready(cx);
+            ready!(self.gauged(room)).map_err(broken)?;
             self.frames.sent(self.gathered.len());
+            self.gauge.sent(self.gathered.len());
             let message = Message::Binary(self.gathered.split().freeze());
             Pin::new(&mut self.socket).start_send(message).map_err(broken)?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Notes whether the socket takes what it is given.
+    fn gauged<T>(&mut self, room: Poll<T>) -> Poll<T> {
+        let now = Instant::now();
+        match room {
+            Poll::Ready(_) => self.gauge.free(now),
+            Poll::Pending => self.gauge.full(now),
+        }
+        room
     }
 }
 
@@ -142,7 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsIo<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.gauged(flushed).map_err(broken)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

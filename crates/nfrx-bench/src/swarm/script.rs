@@ -122,12 +122,14 @@ mod tests {
             events.push((start.elapsed(), frame.unwrap().into_data().unwrap()));
         }
         let times: Vec<_> = events.iter().map(|(at, _)| at.as_millis() / 10 * 10).collect();
+        // Seen to fail: with the first token an interval late, and without the finish reason.
         assert_eq!(times, [0, 0, 50, 100, 100, 100]);
         assert_eq!(events[5].1, DONE);
     }
 
     #[test]
     fn answers_are_json_and_a_token_is_as_long_as_the_backends() {
+        // Seen to fail: with a longer token, and with a brace less.
         assert_eq!(TOKEN.len(), 240);
         let event = TOKEN.strip_prefix("data: ").unwrap();
         for text in [event, WHOLE] {

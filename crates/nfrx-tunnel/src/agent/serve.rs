@@ -21,6 +21,7 @@ use super::{AgentService, Identity, Offer, control, stream};
 use crate::control::{ByeCode, PATH, RESERVED_PATH};
 use crate::limits;
 use crate::link::LinkState;
+use crate::turn::Turn;
 use crate::ws_io::WsIo;
 
 /// How long the handshake may take.
@@ -88,13 +89,14 @@ pub(crate) async fn serve(io: Pin<Box<dyn Io>>, session: &Session) -> Ended {
     *heard.lock() = Some(Instant::now());
     let hear = Box::new(move || *heard.lock() = Some(Instant::now()));
     let io = WsIo::new(io, Role::Client, hear).await;
+    let turn = io.turn();
     let mut connection = match tokio::time::timeout(HANDSHAKE_MAX, limits::server().handshake(io)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Ended::Lost(format!("the HTTP/2 handshake failed: {error}")),
         Err(_) => return Ended::Lost("the HTTP/2 handshake took too long".to_owned()),
     };
     let mut streams = JoinSet::new();
-    let ended = carry(&mut connection, &mut streams, session).await;
+    let ended = carry(&mut connection, &mut streams, session, &turn).await;
     streams.abort_all();
     connection.graceful_shutdown();
     let closing = async {
@@ -114,6 +116,7 @@ async fn carry(
     connection: &mut Connection<Wire, Bytes>,
     streams: &mut JoinSet<()>,
     session: &Session,
+    turn: &Turn,
 ) -> Ended {
     let mut control: Option<ControlTask> = None;
     let (count, running) = watch::channel(0);
@@ -140,7 +143,8 @@ async fn carry(
                 }
                 Some(Ok((request, respond))) => {
                     // On the heap: a task is moved three times until it runs.
-                    streams.spawn(Box::pin(stream::serve(request, respond, Arc::clone(&session.service))));
+                    let (service, turn) = (Arc::clone(&session.service), turn.clone());
+                    streams.spawn(Box::pin(stream::serve(request, respond, service, turn)));
                     tell(&count, streams.len());
                 }
                 Some(Err(error)) => return last_word(control, Ended::Lost(error.to_string())),

@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use super::AgentService;
 use crate::headers;
+use crate::turn::Turn;
 
 /// Pieces that are ready together leave together, up to this size.
 const MERGED_BYTES: usize = 64 * 1024;
@@ -25,15 +26,17 @@ pub(super) async fn serve(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     service: Arc<dyn AgentService>,
+    turn: Turn,
 ) {
     let span = headers::request_span(request.headers());
-    carry(request, respond, service).instrument(span).await;
+    carry(request, respond, service, turn).instrument(span).await;
 }
 
 async fn carry(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     service: Arc<dyn AgentService>,
+    turn: Turn,
 ) {
     let request = request.map(|stream| match stream.is_end_stream() {
         true => Body::empty(),
@@ -57,7 +60,8 @@ async fn carry(
     let whole = body.is_end_stream();
     let Ok(stream) = respond.send_response(Response::from_parts(parts, ()), whole) else { return };
     if !whole {
-        let mut download = Download { body, stream, ready: Ready::default(), trailers: None, end: None };
+        let ready = Ready::default();
+        let mut download = Download { body, stream, turn, ready, trailers: None, end: None };
         poll_fn(|cx| download.poll(cx)).await;
     }
 }
@@ -106,6 +110,7 @@ impl http_body::Body for Upload {
 struct Download {
     body: Body,
     stream: SendStream<Bytes>,
+    turn: Turn,
     ready: Ready,
     /// What the service says at the end.
     trailers: Option<HeaderMap>,
@@ -129,7 +134,9 @@ impl Download {
                     None => Poll::Pending,
                 };
             }
-            self.stream.reserve_capacity(self.ready.len());
+            // HTTP/2 sends a frame of each stream in turn, and a piece is a frame. No more is reserved
+            // than is sent: of room that is left over nobody is told again.
+            self.stream.reserve_capacity(self.ready.len().min(self.turn.bytes()));
             match ready!(self.stream.poll_capacity(cx)) {
                 Some(Ok(room)) => {
                     let piece = self.ready.take(room);

@@ -26,6 +26,15 @@ impl AgentService for Nothing {
     }
 }
 
+/// Answers with 2 MiB.
+struct Large;
+
+impl AgentService for Large {
+    fn call(&self, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        Box::pin(async { Ok(Response::new(Body::from(Bytes::from(vec![0; 2 << 20])))) })
+    }
+}
+
 fn session(drain: DrainWatch) -> (Session, watch::Sender<Offer>) {
     let (offers, offer) = watch::channel(Offer::default());
     let session = Session {
@@ -146,4 +155,54 @@ async fn a_relay_that_floods_is_left() {
         let problem = end_of(is_h2, head(BINARY, length)).await;
         assert!(problem.contains("too long"), "{problem}");
     }
+}
+
+/// The longest frame in the second half of an answer, over a line that takes so many bytes a
+/// millisecond.
+async fn frames_over(line: usize) -> usize {
+    let ((ours, far), (near, theirs)) = (duplex(line), duplex(line));
+    let (idle, _offers) = session(Drain::new().watch());
+    let session = Session { service: Arc::new(Large), ..idle };
+    let ((mut far, mut back), (mut near, mut on)) = (tokio::io::split(far), tokio::io::split(near));
+    let up = async {
+        let mut bytes = vec![0; line];
+        while let Ok(length @ 1..) = far.read(&mut bytes).await {
+            on.write_all(&bytes[..length]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let down = tokio::io::copy(&mut near, &mut back);
+    let asked = async {
+        let io: Pin<Box<dyn Io>> = Box::pin(theirs);
+        let io = WsIo::new(io, Role::Server, Box::new(|| {})).await;
+        let (mut send, connection) = limits::client().handshake::<_, Bytes>(io).await.expect("a handshake");
+        let request = Request::get("http://worker/large").body(()).unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        let frames = async {
+            let (mut body, mut frames) = (answer.await.expect("an answer").into_body(), Vec::new());
+            while let Some(frame) = body.data().await {
+                frames.push(frame.expect("unbroken").len());
+                body.flow_control().release_capacity(frames[frames.len() - 1]).unwrap();
+            }
+            frames
+        };
+        tokio::select! {
+            frames = frames => frames,
+            ended = connection => panic!("{ended:?}"),
+        }
+    };
+    tokio::select! {
+        frames = asked => *frames[frames.len() / 2..].iter().max().expect("frames"),
+        ended = serve(Box::pin(ours), &session) => panic!("{ended:?}"),
+        ended = async { tokio::join!(up, down) } => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_cut_by_what_the_line_takes_in_a_turn() {
+    // 20 Mbit/s take 12,500 bytes in 5 ms. Seen to fail: with pieces as long as frames may be.
+    let slow = frames_over(2_500).await;
+    assert!((10_000..16_000).contains(&slow), "{slow}");
+    // Seen to fail: with short pieces on every line.
+    assert_eq!(frames_over(64 * 1024).await, limits::FRAME_BYTES as usize);
 }
