@@ -247,7 +247,7 @@ fn command() -> Command {
                 .about("Measures how far one server reaches: workers, streams, memory")
                 .after_help(format!("Parts:\n{parts}"))
                 .arg(
-                    // A server holds 4,096 workers of a plugin.
+                    // A server holds 16,384 workers of a plugin.
                     option("workers", "N", "How many workers are many").default_value("4000"),
                 )
                 .arg(

@@ -20,6 +20,6 @@ mod tls;
 pub use build::build_info;
 pub use clock::TokioClock;
 pub use drain::{Drain, DrainWatch};
-pub use process::{ProcessMetrics, file_limit};
+pub use process::{ProcessMetrics, file_limit, raise_file_limit};
 #[cfg(feature = "tls")]
 pub use tls::TlsClient;
