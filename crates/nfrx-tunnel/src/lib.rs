@@ -21,6 +21,7 @@ pub mod legacy;
 mod limits;
 mod link;
 mod passing;
+mod read_ahead;
 mod relay;
 mod v1;
 mod ws_io;
