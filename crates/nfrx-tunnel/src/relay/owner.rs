@@ -63,6 +63,17 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     let control = Control { parts: Arc::clone(&parts), handle, orders, pulse: Arc::clone(&pulse), caller };
     let mut engine = Engine::new(Arc::clone(&parts), connection, inbox, send.clone());
     let buffers = Arc::clone(&engine.buffers);
+    let watching = async {
+        tokio::select! {
+            biased;
+            reason = control::keep(control, send) => reason,
+            () = measure(ping, parts.settings.heartbeat, &pulse) => ("broken", None),
+            never = key.close(tunnel) => match never {},
+        }
+    };
+    // Asked when something wakes it, not with each piece of an answer: its timers and channels
+    // are memory that a request has no use for, cold where there are thousands of tunnels.
+    let mut watching: FuturesUnordered<_> = std::iter::once(Box::pin(watching)).collect();
     // All of these run in this one task. The bytes go first: after a pause of the whole
     // process what has come meanwhile is seen before anybody judges a silence.
     let (reason, goodbye) = tokio::select! {
@@ -71,9 +82,7 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
             info!(reason, "a tunnel broke");
             (reason, None)
         }
-        reason = control::keep(control, send) => reason,
-        () = measure(ping, parts.settings.heartbeat, &pulse) => ("broken", None),
-        never = key.close(tunnel) => match never {},
+        Some(reason) = watching.next() => reason,
         () = cut_stalled(&buffers, parts.settings.stall_max, counters) => ("broken", None),
     };
     counters.closed(reason).inc();
