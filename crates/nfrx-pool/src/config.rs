@@ -7,6 +7,10 @@ use nfrx_spi::{BuildInfo, Clock, Metrics, PluginContext, Scorer, ServerState};
 
 use crate::metrics::RequestMetrics;
 
+/// How many workers of a plugin are taken in: the 10,000 that one server is meant to carry,
+/// with room for those that come back before their old connections are missed.
+pub const WORKERS_MAX: usize = 16_384;
+
 /// Everything a pool needs to know and be handed.
 #[derive(Clone)]
 pub struct PoolConfig {
@@ -18,7 +22,7 @@ pub struct PoolConfig {
     pub min_score: f64,
     /// How many requests may wait for a slot; 0 for none (default 100).
     pub queue_max: usize,
-    /// How many workers may be connected (default 4,096).
+    /// How many workers may be connected (default [`WORKERS_MAX`]); more are refused.
     pub workers_max: usize,
     /// Who may take over a worker id that is in use.
     pub takeover: Takeover,
@@ -58,7 +62,7 @@ impl PoolConfig {
             scorer: Arc::new(scorer),
             min_score: 0.01,
             queue_max: 100,
-            workers_max: 4096,
+            workers_max: WORKERS_MAX,
             takeover: Takeover::default(),
             clock: Arc::clone(&context.clock),
             state: Arc::clone(&context.state),

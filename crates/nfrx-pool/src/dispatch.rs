@@ -102,7 +102,8 @@ pub struct Dispatch {
     body: Payload,
     may_wait: bool,
     limits: Limits,
-    record: Option<Record>,
+    /// Boxed: it goes on from here into the answer.
+    record: Option<Box<Record>>,
     retries: u32,
     failure: Option<DispatchError>,
     waiting_since: Option<Moment>,
@@ -161,7 +162,7 @@ impl Pool {
         });
         Dispatch {
             pool: self.clone(),
-            record: Some(Record::new(self, series, work.observer, spans)),
+            record: Some(Box::new(Record::new(self, series, work.observer, spans))),
             want: work.want,
             method: head.method,
             uri: head.uri,
@@ -271,7 +272,12 @@ impl Dispatch {
     }
 
     /// The call failed before the answer's head: another worker, or the end.
-    fn failed(&mut self, error: CallError, slot: Slot, mut record: Record) -> Result<Sent, DispatchError> {
+    fn failed(
+        &mut self,
+        error: CallError,
+        slot: Slot,
+        mut record: Box<Record>,
+    ) -> Result<Sent, DispatchError> {
         self.note_call_error(error, &slot);
         self.want.exclude(&slot);
         if !self.may_retry(error) {

@@ -29,7 +29,7 @@ mod waiting;
 mod want;
 mod worker;
 
-pub use config::{PoolConfig, Takeover};
+pub use config::{PoolConfig, Takeover, WORKERS_MAX};
 pub use dispatch::{
     Admission, Dispatch, DispatchError, Limits, Observer, QueueEnd, Queued, Sent, Spread, Work,
 };

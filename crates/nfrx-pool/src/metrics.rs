@@ -5,7 +5,7 @@
 //! `unknown`; error codes come from a closed set.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use nfrx_spi::metrics::{Counter, Family, Gauge, Histogram, Instrument, MetricFamily, SECONDS, Sample};
@@ -27,6 +27,9 @@ const CHUNK_SECONDS: &[f64] =
 
 /// The labels that every request series has.
 const R: [&str; 4] = ["ext", "plugin_type", "job_type", "label"];
+
+/// What is counted of what requests used: the label `size_kind`.
+const SIZE_KINDS: [&str; 4] = ["tokens_in", "tokens_out", "tokens_total", "embeddings"];
 
 /// Why a request was not given to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,8 @@ pub(crate) struct Series {
     duration: Arc<Histogram>,
     in_flight: Arc<Gauge>,
     tokens_out: Arc<Counter>,
+    /// In the order of [`SIZE_KINDS`], each from the first that was counted.
+    sizes: [OnceLock<Arc<Counter>>; SIZE_KINDS.len()],
     pub(crate) queue_wait: Arc<Histogram>,
     pub(crate) first_byte: Arc<Histogram>,
     pub(crate) per_chunk: Arc<Histogram>,
@@ -268,6 +273,7 @@ impl RequestMetrics {
             duration: self.duration.with(r),
             in_flight: self.in_flight.with(r),
             tokens_out: Arc::default(),
+            sizes: Default::default(),
             queue_wait: self.queue_wait.with(r),
             first_byte: self.first_byte.with(r),
             per_chunk: self.per_chunk.with(r),
@@ -315,14 +321,12 @@ impl RequestMetrics {
         }
         // Metrics contract §1: the total only when something was written.
         let total = if usage.tokens_out > 0 { usage.tokens_in + usage.tokens_out } else { 0 };
-        let sizes = [
-            ("tokens_in", usage.tokens_in),
-            ("tokens_out", usage.tokens_out),
-            ("tokens_total", total),
-            ("embeddings", usage.embeddings),
-        ];
-        for (kind, count) in sizes.into_iter().filter(|(_, count)| *count > 0) {
-            self.size.with([ext, plugin_type, job_type, label, kind]).add(count);
+        let sizes = [usage.tokens_in, usage.tokens_out, total, usage.embeddings];
+        for ((kind, known), count) in SIZE_KINDS.into_iter().zip(&series.sizes).zip(sizes) {
+            if count > 0 {
+                let labels = [ext, plugin_type, job_type, label, kind];
+                known.get_or_init(|| self.size.with(labels)).add(count);
+            }
         }
     }
 }

@@ -15,14 +15,12 @@ pub mod private_file;
 mod process;
 #[cfg(feature = "signal")]
 pub mod signals;
-#[cfg(feature = "net")]
-pub mod sockets;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub use build::build_info;
 pub use clock::TokioClock;
 pub use drain::{Drain, DrainWatch};
-pub use process::{ProcessMetrics, file_limit};
+pub use process::{ProcessMetrics, file_limit, raise_file_limit};
 #[cfg(feature = "tls")]
 pub use tls::TlsClient;

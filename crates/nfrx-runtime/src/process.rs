@@ -79,6 +79,22 @@ pub fn file_limit() -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Takes as many open files as the system lets this process have: a connection is one, and what
+/// a shell or a unit gives by default is far fewer. Processes that it starts have as many.
+#[cfg(unix)]
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Who can't have more goes on with what there is.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// There is no such limit here.
+#[cfg(not(unix))]
+pub fn raise_file_limit() {}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

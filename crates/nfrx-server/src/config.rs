@@ -100,10 +100,8 @@ pub struct OriginConfig {
 pub struct Limits {
     /// Connections at once; never more than 80 % of the process's file limit.
     pub connections_max: usize,
-    /// Connections at once from one address.
+    /// Connections at once from one address; this machine itself may have all.
     pub connections_per_address_max: usize,
-    /// The same for this machine itself.
-    pub connections_per_loopback_max: usize,
     /// Connections that agents keep at once with one named key.
     pub tunnels_per_key_max: usize,
     /// Bytes of a request's head, its first line aside.
@@ -125,9 +123,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 10_000,
+            connections_max: 20_000,
             connections_per_address_max: 256,
-            connections_per_loopback_max: 10_000,
             tunnels_per_key_max: 64,
             head_bytes_max: 32 * 1024,
             uri_bytes_max: 8 * 1024,

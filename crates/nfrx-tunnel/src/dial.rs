@@ -11,13 +11,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use http::Uri;
-use nfrx_runtime::{TlsClient, sockets};
+use nfrx_runtime::TlsClient;
 use nfrx_spi::{BoxFuture, Io, Secret};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::SUBPROTOCOL;
+use crate::sockets;
 
 /// From the first packet to the end of the upgrade (worker protocol §1).
 const DIAL_MAX: Duration = Duration::from_secs(15);

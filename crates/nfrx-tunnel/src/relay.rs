@@ -150,7 +150,8 @@ impl Acceptor {
 
 /// A tunnel as the pool sees it.
 struct Handle {
-    inbox: mpsc::Sender<Call>,
+    /// Boxed: a channel has room for 32 from the start, which every idle tunnel would pay for.
+    inbox: mpsc::Sender<Box<Call>>,
     orders: watch::Sender<Orders>,
     pulse: Arc<Pulse>,
 }
@@ -233,7 +234,7 @@ impl Tunnel for Handle {
         let inbox = self.inbox.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            inbox.send(Call { request, answer }).await.map_err(|_| CallError::Lost)?;
+            inbox.send(Box::new(Call { request, answer })).await.map_err(|_| CallError::Lost)?;
             answered.await.unwrap_or(Err(CallError::Lost))
         })
     }

@@ -18,14 +18,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::limits::{FRAMES, MESSAGE_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::read_ahead::{READ_BUFFER_BYTES, ReadAhead};
 use crate::turn::{Gauge, Turn};
-
-/// The library's own buffers, which dominate the memory of an idle tunnel.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
 
 /// A byte stream over a WebSocket.
 pub(crate) struct WsIo<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<ReadAhead<S>>,
     unread: Bytes,
     gathered: BytesMut,
     heard: Box<dyn Fn() + Send + Sync>,
@@ -43,6 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
             .max_write_buffer_size(2 * MESSAGE_BYTES_MAX)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let io = ReadAhead::new(io);
         let socket = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
         // Of HTTP/2 the server's end of the socket is the client.
         let frames = match role {

@@ -31,7 +31,7 @@ const fn size(name: &'static str, workers: u32, models: u32, slots: u32, connect
     Size { name, workers, models, slots, connections, warm_up: Duration::from_millis(500) }
 }
 
-/// So many clients that all but ten wait: a server takes no more connections from one address.
+/// So many clients that all but ten wait.
 const WAITING: usize = 10_000;
 
 /// The aim is flat, which a tenth more is on a machine that others use too.

@@ -108,7 +108,8 @@ impl Service {
         notes.map(|notes| call.extensions_mut().insert(notes));
         *call.headers_mut() = headers::for_worker(&parts.headers, &context.id, head.stream);
         let answer = match endpoint {
-            Endpoint::Embeddings => self.embed(call, &head, job, &context).await,
+            // Boxed: work that is split has much to hold, which other requests need not carry.
+            Endpoint::Embeddings => Box::pin(self.embed(call, &head, job, &context)).await,
             _ => {
                 let observer = Box::<UsageObserver>::default();
                 self.dispatch(self.begin(endpoint, call, &head, &context, observer), &head).await

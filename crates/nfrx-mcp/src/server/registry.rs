@@ -26,9 +26,6 @@ use crate::recent::Recent;
 pub(super) use intake::Intake;
 pub(super) use known::{Known, KnownFile};
 
-/// Agents at once.
-const AGENTS_MAX: usize = 4096;
-
 /// Sessions whose agent or owner is remembered, over all ids.
 const SESSIONS_MAX: usize = 10_000;
 

@@ -17,7 +17,7 @@ use crate::slot::Slot;
 /// which cancels the request there, then its record, then the slot.
 struct Held {
     body: Body,
-    record: Record,
+    record: Box<Record>,
     slot: Slot,
     idle: IdleWatch,
     status: StatusCode,
@@ -33,7 +33,7 @@ impl Answer {
         response: Response<Body>,
         slot: Slot,
         idle: IdleWatch,
-        mut record: Record,
+        mut record: Box<Record>,
     ) -> Response<Body> {
         let (mut head, body) = response.into_parts();
         record.head(&head);

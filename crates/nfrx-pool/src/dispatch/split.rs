@@ -87,7 +87,7 @@ fn chunk_len(job: &dyn PartitionJob, slot: &Slot, share: usize) -> usize {
 /// A split request under way.
 struct Split {
     dispatch: Dispatch,
-    record: Record,
+    record: Box<Record>,
     job: Box<dyn PartitionJob>,
     spread: Spread,
     share: usize,

@@ -10,7 +10,7 @@ use nfrx_spi::{
 
 use super::*;
 use crate::testing::{Bench, FakeTunnel, Piece, Reply, newcomer, poll};
-use crate::{AnyScorer, Takeover};
+use crate::{AnyScorer, Takeover, WORKERS_MAX};
 
 /// A pool from a notation: `name: model+model busy/slots; …`. Slots that are busy, and
 /// memberships, live as long as the bench.
@@ -431,6 +431,24 @@ fn the_door_checks_keys_and_bounds() {
     bench.pool.drain();
     assert_eq!(tunnel.drained.load(Ordering::Relaxed), 2);
     assert_eq!(bench.try_join(newcomer("mine", &[], 1, &tunnel)).err(), Some(JoinRefused::Draining));
+}
+
+// Seen to fail: with the bound of 4,096 that there was, and without any.
+#[test]
+fn ten_thousand_workers_are_taken_in_with_room_and_one_over_the_bound_is_not() {
+    let bench = Bench::with(|config| config.workers_max = WORKERS_MAX);
+    let tunnel = FakeTunnel::new("nfrx.h2");
+    let join = |nth: usize| bench.try_join(newcomer(&format!("w{nth}"), &["phi"], 1, &tunnel));
+    let joined: Vec<Joined> = (0..10_000 * 3 / 2).map_while(|nth| join(nth).ok()).collect();
+    assert_eq!(joined.len(), 15_000);
+    joined.iter().for_each(|joined| joined.membership.open());
+    let slots: Vec<Slot> = (0..15_000).map_while(|_| bench.pool.take(&bench.pool.want("phi")).ok()).collect();
+    assert_eq!(slots.len(), 15_000, "each has a slot of its own");
+    let more: Vec<Joined> = (15_000..WORKERS_MAX).map_while(|nth| join(nth).ok()).collect();
+    assert_eq!(joined.len() + more.len(), WORKERS_MAX);
+    assert_eq!(join(WORKERS_MAX).err(), Some(JoinRefused::Full { workers_max: WORKERS_MAX }));
+    drop(more);
+    assert!(join(WORKERS_MAX).is_ok());
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn bound_specs() -> Vec<ArgSpec> {
     vec![
         ArgSpec::new("connections_max", ArgType::Int, "connections at once")
             .from("--connections-max", "CONNECTIONS_MAX", "connections_max")
-            .default("10000"),
+            .default("20000"),
         ArgSpec::new("connections_per_address_max", ArgType::Int, "connections at once from one address")
             .from(
                 "--connections-per-address-max",

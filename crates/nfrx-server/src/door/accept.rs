@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use nfrx_runtime::{DrainWatch, sockets};
+use nfrx_runtime::DrainWatch;
 use tokio::net::TcpListener;
 use tracing::{debug, warn};
 
@@ -22,8 +22,8 @@ pub(crate) async fn accept(listener: TcpListener, door: Door, closing: DrainWatc
         match accepted {
             Ok((socket, peer)) => {
                 // Tokens are small and late ones are what people notice.
-                if let Err(error) = sockets::prompt(&socket) {
-                    debug!(%error, "a socket's options");
+                if let Err(error) = socket.set_nodelay(true) {
+                    debug!(%error, "no TCP_NODELAY");
                 }
                 door.open(socket, peer);
             }

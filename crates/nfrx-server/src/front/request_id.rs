@@ -31,9 +31,25 @@ impl RequestIds {
             }
             _ => {
                 let count = self.next.fetch_add(1, Ordering::Relaxed);
-                RequestId::new(format!("{}-{count:06}", self.prefix))
+                RequestId::new(self.numbered(count))
             }
         }
+    }
+
+    /// The prefix and at least six digits. Made for each request, so not by way of `format!`.
+    fn numbered(&self, mut count: u64) -> String {
+        let mut digits = [b'0'; 20];
+        let mut at = digits.len();
+        while count > 0 || at > digits.len() - 6 {
+            at -= 1;
+            digits[at] = b'0' + (count % 10) as u8;
+            count /= 10;
+        }
+        let mut id = String::with_capacity(self.prefix.len() + 1 + digits.len() - at);
+        id.push_str(&self.prefix);
+        id.push('-');
+        id.extend(digits[at..].iter().copied().map(char::from));
+        id
     }
 }
 
@@ -42,6 +58,16 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_fresh_id_has_at_least_six_digits() {
+        let ids = RequestIds::new();
+        let ends = [1, 123_456, 1_234_567, u64::MAX].map(|count| ids.numbered(count));
+        // Seen to fail: with digits only as far as the number goes.
+        for (end, digits) in ends.iter().zip(["000001", "123456", "1234567", "18446744073709551615"]) {
+            assert_eq!(*end, format!("{}-{digits}", ids.prefix));
+        }
+    }
 
     #[test]
     fn an_id_is_taken_over_only_when_it_is_harmless() {

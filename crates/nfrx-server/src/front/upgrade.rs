@@ -28,7 +28,9 @@ where
         let stream: Pin<Box<dyn Io>> = match downcast::<TokioIo<Guarded<T>>>(upgraded) {
             Ok(parts) => {
                 let (io, permit) = parts.io.into_inner().into_parts();
-                Box::pin(Raw { io, ahead: parts.read_buf, _permit: permit })
+                // A copy: the buffer that it is a part of has 16 KiB, even where nothing is left.
+                let ahead = Bytes::copy_from_slice(&parts.read_buf);
+                Box::pin(Raw { io, ahead, _permit: permit })
             }
             Err(upgraded) => Box::pin(TokioIo::new(upgraded)),
         };

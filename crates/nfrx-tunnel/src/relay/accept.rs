@@ -37,8 +37,9 @@ pub(super) fn upgrade(
         "tunnel",
         Box::pin(async move {
             match upgrade.stream().await {
-                Ok(io) if is_h2 => owner::run(shared, io, caller, key).await,
-                Ok(io) => old(shared, io, caller, key).await,
+                // Boxed: the upgrade is over, and only one of them is spoken.
+                Ok(io) if is_h2 => Box::pin(owner::run(shared, io, caller, key)).await,
+                Ok(io) => Box::pin(old(shared, io, caller, key)).await,
                 Err(error) => debug!(%error, "an agent left before its upgrade was done"),
             }
         }),

@@ -43,7 +43,7 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     let pulse = Arc::new(Pulse::new(Arc::clone(&parts.clock)));
     let heard = Arc::clone(&pulse);
     let io = WsIo::new(io, Role::Server, Box::new(move || heard.beat())).await;
-    let handshake = limits::client().handshake(io);
+    let handshake = Box::pin(limits::client().handshake(io));
     let (send, mut connection) = match tokio::time::timeout(parts.settings.register_max, handshake).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
@@ -63,6 +63,17 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     let control = Control { parts: Arc::clone(&parts), handle, orders, pulse: Arc::clone(&pulse), caller };
     let mut engine = Engine::new(Arc::clone(&parts), connection, inbox, send.clone());
     let buffers = Arc::clone(&engine.buffers);
+    let watching = async {
+        tokio::select! {
+            biased;
+            reason = control::keep(control, send) => reason,
+            () = measure(ping, parts.settings.heartbeat, &pulse) => ("broken", None),
+            never = key.close(tunnel) => match never {},
+        }
+    };
+    // Asked when something wakes it, not with each piece of an answer: its timers and channels
+    // are memory that a request has no use for, cold where there are thousands of tunnels.
+    let mut watching: FuturesUnordered<_> = std::iter::once(Box::pin(watching)).collect();
     // All of these run in this one task. The bytes go first: after a pause of the whole
     // process what has come meanwhile is seen before anybody judges a silence.
     let (reason, goodbye) = tokio::select! {
@@ -71,13 +82,12 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
             info!(reason, "a tunnel broke");
             (reason, None)
         }
-        reason = control::keep(control, send) => reason,
-        () = measure(ping, parts.settings.heartbeat, &pulse) => ("broken", None),
-        never = key.close(tunnel) => match never {},
+        Some(reason) = watching.next() => reason,
         () = cut_stalled(&buffers, parts.settings.stall_max, counters) => ("broken", None),
     };
     counters.closed(reason).inc();
-    engine.close(goodbye).await;
+    // Boxed: what is needed at the end alone would double the task of each idle tunnel.
+    Box::pin(engine.close(goodbye)).await;
 }
 
 /// The reason in metrics of a connection that failed.
@@ -107,7 +117,11 @@ async fn measure(ping: Option<h2::PingPong>, every: Duration, pulse: &Pulse) {
 
 /// Cuts streams whose readers take nothing.
 async fn cut_stalled(buffers: &Buffers, limit: Duration, counters: &TunnelCounters) {
+    // Streams are opened in this very task, which asks here after that: nobody need wake it, and
+    // thousands of idle tunnels have nothing to look at every second.
+    let some = |_: &mut Context<'_>| if lock(buffers).is_empty() { Poll::Pending } else { Poll::Ready(()) };
     loop {
+        poll_fn(some).await;
         tokio::time::sleep(STALL_TICK).await;
         let mut cut = 0;
         lock(buffers).retain(|buffer| match buffer.upgrade() {
@@ -128,7 +142,7 @@ async fn cut_stalled(buffers: &Buffers, limit: Duration, counters: &TunnelCounte
 struct Engine {
     parts: Arc<Parts>,
     connection: Connection<Wire, Bytes>,
-    inbox: mpsc::Receiver<Call>,
+    inbox: mpsc::Receiver<Box<Call>>,
     send: SendRequest<Bytes>,
     pumps: FuturesUnordered<BoxFuture<'static, ()>>,
     buffers: Buffers,
@@ -144,7 +158,7 @@ impl Engine {
     fn new(
         parts: Arc<Parts>,
         connection: Connection<Wire, Bytes>,
-        inbox: mpsc::Receiver<Call>,
+        inbox: mpsc::Receiver<Box<Call>>,
         send: SendRequest<Bytes>,
     ) -> Self {
         Self { parts, connection, inbox, send, pumps: FuturesUnordered::new(), buffers: Buffers::default() }
@@ -182,7 +196,7 @@ impl Engine {
             let buffers = Arc::clone(&self.buffers);
             let opened = move |buffer| lock(&buffers).push(buffer);
             let (parts, send) = (Arc::clone(&self.parts), self.send.clone());
-            self.pumps.push(Box::pin(pump(parts, send, call, opened)));
+            self.pumps.push(Box::pin(pump(parts, send, *call, opened)));
         }
     }
 

@@ -19,16 +19,14 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::MESSAGE_BYTES_MAX;
 use crate::counters::{FLOOD, MESSAGE_BYTES};
 use crate::limits::FRAMES;
-
-/// The library's own buffer, which dominates the memory of an idle tunnel.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
+use crate::read_ahead::{READ_BUFFER_BYTES, ReadAhead};
 
 /// How long the goodbye may take to leave.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A WebSocket whose upgrade is done.
 pub struct Socket {
-    inner: WebSocketStream<Pin<Box<dyn Io>>>,
+    inner: WebSocketStream<ReadAhead<Pin<Box<dyn Io>>>>,
     urgent: VecDeque<Utf8Bytes>,
     unflushed: bool,
     frames: FrameMeter,
@@ -61,6 +59,7 @@ impl Socket {
             .write_buffer_size(0)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
+        let io = ReadAhead::new(io);
         let inner = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
         Self { inner, urgent: VecDeque::new(), unflushed: false, frames: FrameMeter::new(FRAMES) }
     }

@@ -38,6 +38,7 @@ pub(super) fn run(loaded: &Loaded, check: bool) -> anyhow::Result<()> {
         if check {
             return Ok(Server::check(&config, &factories)?);
         }
+        nfrx_runtime::raise_file_limit();
         let (stop, cut) = (signals::terminate()?, signals::terminate_again()?);
         let server = Server::bind(config, factories).await?; // The port is ours, nobody is served.
         let addr = server.addr().context("the server has a port")?;

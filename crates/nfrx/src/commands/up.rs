@@ -73,6 +73,7 @@ pub(super) fn run(loaded: &Loaded, check: bool) -> anyhow::Result<()> {
     }
     let key_file = state_dir::path()?.join("up.json");
     let keys = keys::load_or_make(&key_file)?;
+    nfrx_runtime::raise_file_limit();
     super::runtime(1)?.block_on(async {
         let (stop, cut) = (signals::terminate()?, signals::terminate_again()?);
         let mut chosen = backend::choose(options.text("backend")).await?;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::process::{free_addr, nfrx};
 
-/// As many connections as a server takes by default, where this process may have as many.
+/// As many clients, where this process may have as many files.
 const CROWD: usize = 10_000;
 /// How many of them connect at once: as many as wait at a listener.
 const AT_ONCE: usize = 100;

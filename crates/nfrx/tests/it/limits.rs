@@ -1,6 +1,7 @@
 //! The page of bounds, against what the binary serves and declares.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use nfrx_server::ServerConfig;
 use nfrx_testkit::http::{HttpClient, get};
@@ -54,6 +55,28 @@ async fn the_page_of_bounds_names_what_is_served_and_nothing_else() {
     assert_eq!(forgotten, Vec::<&&str>::new(), "served, not named");
 }
 
+/// The value of a metric without labels.
+async fn value(client: &mut HttpClient, name: &str) -> u64 {
+    let text = client.ask(get("/metrics", None)).await.expect("metrics").text();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no `{name}`"))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_all_the_files_that_it_may_have() {
+    let addr = free_addr();
+    let mut shell = Command::new("sh");
+    // Fewer than a shell gives by default, of more that may be had.
+    shell.args(["-c", "ulimit -Sn 300 && ulimit -Hn 900 && exec \"$NFRX\" server"]);
+    shell.env_clear().env("NFRX", env!("CARGO_BIN_EXE_nfrx")).env("LISTEN_ADDR", addr.to_string());
+    let server = Process::start(shell);
+    server.wait_for("ready");
+    let mut client = HttpClient::connect(addr).await.expect("it listens");
+    // Seen to fail: without raising the limit.
+    assert_eq!(value(&mut client, "process_max_fds").await, 900);
+}
+
 #[test]
 fn the_page_of_bounds_tells_the_defaults() {
     let mut options = 0;
@@ -68,6 +91,9 @@ fn the_page_of_bounds_tells_the_defaults() {
         }
     }
     assert_eq!(options, 11, "rows with a default");
+    let workers = rows().into_iter().find(|row| row[0] == "workers of one plugin").expect("a row");
+    // Seen to fail: with another number.
+    assert_eq!(workers[1].replace(',', ""), nfrx_pool::WORKERS_MAX.to_string());
     let limits = ServerConfig::local().limits;
     let seconds = |span: std::time::Duration| format!("{} s", span.as_secs());
     let kib = |bytes: usize| format!("{} KiB", bytes / 1024);

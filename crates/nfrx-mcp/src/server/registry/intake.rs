@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use nfrx_pool::WORKERS_MAX;
 use nfrx_spi::{
     CloseReason, Heartbeat, JoinRefused, Joined, Membership, Newcomer, Scopes, StatusUpdate, Tunnel,
     WorkerIntake,
@@ -10,7 +11,7 @@ use nfrx_spi::{
 use tracing::{info, warn};
 
 use super::claim::Claim;
-use super::{AGENTS_MAX, Known, Registry, Session, State};
+use super::{Known, Registry, Session, State};
 use crate::offer::{McpOffer, ServerOffer, is_public_id};
 use crate::server::agent::{Agent, Identity};
 
@@ -63,8 +64,8 @@ impl Registry {
         if state.closed {
             return Err(JoinRefused::Draining);
         }
-        if !state.by_worker.contains_key(&worker_id) && state.agents.len() >= AGENTS_MAX {
-            return Err(JoinRefused::Full { workers_max: AGENTS_MAX });
+        if !state.by_worker.contains_key(&worker_id) && state.agents.len() >= WORKERS_MAX {
+            return Err(JoinRefused::Full { workers_max: WORKERS_MAX });
         }
         let claim = Claim {
             key: caller.key.as_deref(),

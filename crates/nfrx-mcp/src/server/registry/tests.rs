@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use nfrx_pool::WORKERS_MAX;
 use nfrx_spi::{Caller, JoinRefused, Joined, Newcomer, Registration, Scopes, StatusUpdate, WorkerIntake};
 
 use super::intake::Intake;
@@ -276,4 +277,16 @@ async fn no_more_wait_than_the_bound() {
     assert_eq!((wait(&world, "clock", None).await, start.elapsed()), ("away".to_owned(), Duration::ZERO));
     drop(waiting);
     assert_eq!(world.registry().waiting.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+// Seen to fail: with the bound of 4,096 that there was, and without any.
+#[test]
+fn as_many_agents_are_taken_in_as_a_pool_takes_workers() {
+    let world = World::new();
+    let join = |nth: usize| world.join(&format!("w{nth}@1 - s{nth}"));
+    let joined: Vec<_> = (0..WORKERS_MAX).map_while(|nth| join(nth).ok()).collect();
+    assert_eq!(joined.len(), WORKERS_MAX);
+    assert_eq!(join(WORKERS_MAX).err(), Some(JoinRefused::Full { workers_max: WORKERS_MAX }));
+    drop(joined);
+    assert!(join(WORKERS_MAX).is_ok());
 }

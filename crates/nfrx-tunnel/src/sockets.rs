@@ -1,4 +1,4 @@
-//! How the sockets of streams are set up.
+//! How the sockets that agents dial with are set up.
 
 use std::io;
 
@@ -17,7 +17,7 @@ const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// # Errors
 ///
 /// The system refuses an option, as for a socket that the other end has reset.
-pub fn prompt(socket: &TcpStream) -> io::Result<()> {
+pub(crate) fn prompt(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
