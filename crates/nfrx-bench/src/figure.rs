@@ -173,6 +173,11 @@ pub(crate) fn upload_json(target: &Target) -> Request {
 }
 
 fn upload(target: &Target) -> Request {
+    speech(target, BULK_BYTES)
+}
+
+/// A request to transcribe so many bytes.
+pub(crate) fn speech(target: &Target, bytes: usize) -> Request {
     const BOUNDARY: &str = "nfrx-bench-boundary";
     let begin = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ndemo\r\n--{BOUNDARY}\r\n\
@@ -180,7 +185,7 @@ fn upload(target: &Target) -> Request {
          Content-Type: audio/wav\r\n\r\n"
     );
     let mut body = begin.into_bytes();
-    body.resize(body.len() + BULK_BYTES, b'~');
+    body.resize(body.len() + bytes, b'~');
     body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
     target.request(TRANSCRIPTIONS, &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
 }

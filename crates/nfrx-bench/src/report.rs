@@ -89,6 +89,7 @@ const MIB: &[Column] = &[
     column("×", "cpu_us", Show::Ratio),
     column("server", "cpu_us.server", Show::Median),
     column("agent", "cpu_us.agent", Show::Median),
+    column("asr", "cpu_us.asr", Show::Median),
     column("sim", "cpu_us.sim", Show::Median),
     column("driver", "cpu_us.driver", Show::Median),
 ];

@@ -59,16 +59,21 @@ impl Target {
         Request::post(&self.host, &format!("{}{path}", self.base), KEY, content_type, body)
     }
 
-    /// Waits until a request gets through to the backend.
-    pub(crate) async fn ready(mut self) -> Result<Self> {
+    /// Waits until a request for words gets through to the backend.
+    pub(crate) async fn ready(self) -> Result<Self> {
         let body = br#"{"model":"demo","messages":[{"role":"user","content":"ready?"}],"max_tokens":1}"#;
         let request = self.request("/v1/chat/completions", "application/json", body);
+        self.ready_for(&request).await
+    }
+
+    /// Waits until this request gets through to the backend.
+    pub(crate) async fn ready_for(mut self, request: &Request) -> Result<Self> {
         let deadline = Instant::now() + READY_MAX;
         loop {
             for process in &mut self.processes {
                 process.check_running().with_context(|| format!("{} is not ready", self.name))?;
             }
-            let failure = match timeout_at(deadline, ask_once(self.addr, &request)).await {
+            let failure = match timeout_at(deadline, ask_once(self.addr, request)).await {
                 Ok(Ok(())) => return Ok(self),
                 Ok(Err(error)) => format!("{error:#}"),
                 Err(_) => "no answer".to_owned(),
