@@ -20,6 +20,8 @@ const PER_SECOND: u64 = 20;
 const PACE_US: f64 = 1e6 / PER_SECOND as f64;
 /// The streams of the goal.
 const STREAMS: usize = 1_000;
+/// How often these are measured; the median counts, since the first comes right after all workers.
+const WINDOWS: usize = 3;
 /// What is tried to find the most; more has no room among a server's connections here.
 const STEPS: [usize; 8] = [250, 500, 1_000, 1_500, 2_000, 3_000, 4_000, 5_000];
 /// How many there may be is reported; fewer than the goal's own miss it.
@@ -33,7 +35,12 @@ pub(super) async fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     relay.join(Swarm { from: 0, count: bench.plan.workers, models: 1, slots: SLOTS }).await?;
     let direct = Target::direct(&backend);
     let direct = paced(bench, STREAMS, &direct, &backend).await.context("direct")?;
-    let ours = load_of(bench, STREAMS, &relay).await.context("relayed")?;
+    let mut relayed = Vec::with_capacity(WINDOWS);
+    for _ in 0..WINDOWS {
+        relayed.push(load_of(bench, STREAMS, &relay).await.context("relayed")?);
+    }
+    relayed.sort_by(|one, other| one["gap_p99_us"].total_cmp(&other["gap_p99_us"]));
+    let ours = relayed.swap_remove(WINDOWS / 2);
     tell(bench.plan.workers, &direct, &ours, rows)?;
     let mut most = 0;
     for streams in STEPS {
