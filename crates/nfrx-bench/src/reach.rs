@@ -16,7 +16,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use self::rows::Rows;
@@ -104,7 +103,9 @@ impl Bench<'_> {
 /// Measures all parts, prints a table and writes `file`. A part that fails is told, and is no error.
 pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
     let machine = Machine::look();
-    let files = raise_file_limit();
+    // The processes we start have as many.
+    nfrx_runtime::raise_file_limit();
+    let files = nfrx_runtime::file_limit();
     let mut rows = Rows::default();
     let mut failures = Vec::new();
     for round in 1..=plan.rounds {
@@ -138,14 +139,4 @@ pub(crate) async fn measure(plan: &ReachPlan, file: &Path) -> Result<()> {
     save(&told, file)?;
     println!("written to {}", file.display());
     Ok(())
-}
-
-/// Takes as many files as the system lets us have; the processes we start have as many. Gives how
-/// many there are; `None` for any number.
-fn raise_file_limit() -> Option<u64> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Who can't have more goes on with what there is.
-    let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current
 }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use nfrx_agent::AgentStatus;
 use nfrx_server::KeyList;
 use nfrx_spi::{Scopes, Secret};
-use nfrx_testkit::http::get;
-use nfrx_testkit::relay::{API_KEY, AgentPlan, Carrier, Relay, ServerConfig, config};
+use nfrx_testkit::relay::{AgentPlan, Carrier, Relay, ServerConfig, config};
 
 /// A file of agents' keys, gone at the end of its test.
 struct KeysFile(PathBuf);
@@ -45,12 +44,6 @@ fn plan(key: &str, carrier: Carrier) -> AgentPlan {
     AgentPlan { key: Some(key.to_owned()), carrier, reconnect: false, ..AgentPlan::new(key, 1) }
 }
 
-async fn metric(relay: &Relay, series: &str) -> String {
-    let text = relay.ask(get("/metrics", Some(API_KEY))).await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(series));
-    line.map(|value| value.trim().to_owned()).unwrap_or_default()
-}
-
 const GONE: fn(&AgentStatus) -> bool = |status| !status.connected_to_server;
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +62,7 @@ async fn a_revoked_key_ends_its_tunnels_and_no_others() {
             "{carrier:?}: {ended}"
         );
         relay.until(|llm| llm["workers_summary"]["idle"] == 1).await;
-        assert_eq!(metric(&relay, "nfrx_tunnel_closed_total{reason=\"unauthorized\"}").await, "1");
+        assert_eq!(relay.sample("nfrx_tunnel_closed_total{reason=\"unauthorized\"}").await, Some(1));
         attic.until(|status| status.connected_to_server).await;
     }
 }
@@ -92,12 +85,12 @@ async fn a_key_has_no_more_tunnels_than_it_may() {
     config.limits.tunnels_per_key_max = 1;
     let relay = Relay::start(config);
     let first = plan("den", Carrier::H2).join(&relay.entrance()).await;
-    assert_eq!(metric(&relay, "nfrx_server_key_tunnels{key=\"den\"}").await, "1");
+    assert_eq!(relay.sample("nfrx_server_key_tunnels{key=\"den\"}").await, Some(1));
     let mut second =
         AgentPlan { id: "another".to_owned(), ..plan("den", Carrier::H2) }.start(&relay.entrance());
     let refused = second.ended().await.expect_err("there is no place");
     assert!(refused.contains("429"), "{refused}");
-    assert_eq!(metric(&relay, "nfrx_server_refused_total{reason=\"key_tunnels\"}").await, "1");
+    assert_eq!(relay.sample("nfrx_server_refused_total{reason=\"key_tunnels\"}").await, Some(1));
     let _attic = plan("attic", Carrier::H2).join(&relay.entrance()).await;
     first.stop().await.expect("it drains");
     let _third =

@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use nfrx_asr::AsrFactory;
 use nfrx_docling::DoclingFactory;
 use nfrx_server::ServerConfig;
-use nfrx_testkit::http::{HttpClient, Streaming, get};
+use nfrx_testkit::http::{HttpClient, Streaming};
 use nfrx_testkit::pipe::{PipeControl, PipeOptions};
 use nfrx_testkit::relay::{AgentPlan, Kind, LOCAL, Relay, TestAgent, config, patiently, set_options};
 use nfrx_tunnel::STREAM_WINDOW;
@@ -117,14 +117,13 @@ fn beginning() -> String {
     field("model", "demo") + &file_head()
 }
 
-async fn metric(relay: &Relay, name: &str) -> f64 {
-    let text = relay.ask(get("/metrics", None)).await.text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {text}"))
+/// A series that is served.
+async fn metric(relay: &Relay, series: &str) -> u64 {
+    relay.sample(series).await.unwrap_or_else(|| panic!("no {series}"))
 }
 
 /// Waits until so many bytes are on disk, which has its own time.
-async fn spooled(relay: &Relay, reached: impl Fn(f64) -> bool) {
+async fn spooled(relay: &Relay, reached: impl Fn(u64) -> bool) {
     patiently(async { while !reached(metric(relay, "nfrx_asr_spool_bytes").await) {} }).await;
 }
 
@@ -184,7 +183,7 @@ async fn audio_reaches_the_backend_while_its_client_still_speaks() {
         upload.sends("a word").await;
         read_by_backend(&agent, beginning().len() + word * 6).await;
     }
-    assert_eq!(metric(&relay, "nfrx_asr_spooled_total").await, 0.0);
+    assert_eq!(metric(&relay, "nfrx_asr_spooled_total").await, 0);
     assert_eq!(upload.ends().await.0, StatusCode::OK);
 }
 
@@ -199,12 +198,12 @@ async fn a_model_behind_its_file_is_waited_for_on_disk() {
     let Upload { pieces, answer, .. } = upload;
     drop(pieces);
     read_by_backend(&agent, 1_000_000).await;
-    assert_eq!(metric(&relay, "nfrx_asr_spooled_total").await, 1.0);
+    assert_eq!(metric(&relay, "nfrx_asr_spooled_total").await, 1);
     // Its client leaves; the file went with the last byte, its room with the request.
     drop(answer);
     patiently(agent.sim().wait_until(|stats| stats.cancelled == 1)).await;
     nothing_runs(&relay, &agent).await;
-    spooled(&relay, |bytes| bytes == 0.0).await;
+    spooled(&relay, |bytes| bytes == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,9 +212,9 @@ async fn a_client_that_leaves_a_spooled_upload_leaves_nothing() {
     let upload = Upload::begin(&relay, TRANSCRIPTIONS, &[]).await;
     upload.sends(file_head()).await;
     upload.sends_bytes(1_000_000).await;
-    spooled(&relay, |bytes| bytes > 500_000.0).await;
+    spooled(&relay, |bytes| bytes > 500_000).await;
     upload.leaves().await;
-    spooled(&relay, |bytes| bytes == 0.0).await;
+    spooled(&relay, |bytes| bytes == 0).await;
     assert_eq!(agent.sim().started(), 0);
 }
 
@@ -228,8 +227,8 @@ async fn an_upload_over_what_may_be_spooled_is_too_large() {
     upload.sends(file_head()).await;
     upload.sends_until_refused().await;
     assert_eq!(upload.answer().await, (StatusCode::PAYLOAD_TOO_LARGE, r#"{"error":"too_large"}"#.to_owned()));
-    assert_eq!(metric(&relay, "nfrx_asr_spool_refused_total{reason=\"too_large\"}").await, 1.0);
-    spooled(&relay, |bytes| bytes == 0.0).await;
+    assert_eq!(metric(&relay, "nfrx_asr_spool_refused_total{reason=\"too_large\"}").await, 1);
+    spooled(&relay, |bytes| bytes == 0).await;
     assert_eq!(agent.sim().started(), 0);
 }
 

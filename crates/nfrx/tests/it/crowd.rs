@@ -2,13 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use http::StatusCode;
-use nfrx_testkit::http::{HttpClient, get};
+use nfrx_testkit::http::HttpClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::process::{free_addr, nfrx};
+use crate::process::{free_addr, metric, nfrx};
 
 /// As many clients, where this process may have as many files.
 const CROWD: usize = 10_000;
@@ -42,15 +41,6 @@ async fn crowd(server: SocketAddr, host: Ipv4Addr, count: usize) -> Vec<TcpStrea
     }
     crowd.extend(coming.join_all().await);
     crowd
-}
-
-/// The value of a series on `/metrics`.
-async fn metric(client: &mut HttpClient, series: &str) -> u64 {
-    let answer = client.ask(get("/metrics", None)).await.expect("an answer");
-    assert_eq!(answer.status(), StatusCode::OK);
-    let text = answer.text();
-    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no `{series}`"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

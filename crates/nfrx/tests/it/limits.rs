@@ -6,7 +6,7 @@ use std::process::Command;
 use nfrx_server::ServerConfig;
 use nfrx_testkit::http::{HttpClient, get};
 
-use crate::process::{Process, free_addr, nfrx};
+use crate::process::{Process, free_addr, metric, nfrx};
 
 const PAGE: &str = include_str!("../../../../docs/book/limits.md");
 const OPTIONS: &str = include_str!("../../../../docs/options.md");
@@ -55,13 +55,6 @@ async fn the_page_of_bounds_names_what_is_served_and_nothing_else() {
     assert_eq!(forgotten, Vec::<&&str>::new(), "served, not named");
 }
 
-/// The value of a metric without labels.
-async fn value(client: &mut HttpClient, name: &str) -> u64 {
-    let text = client.ask(get("/metrics", None)).await.expect("metrics").text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no `{name}`"))
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_takes_all_the_files_that_it_may_have() {
@@ -74,7 +67,7 @@ async fn a_server_takes_all_the_files_that_it_may_have() {
     server.wait_for("ready");
     let mut client = HttpClient::connect(addr).await.expect("it listens");
     // Seen to fail: without raising the limit.
-    assert_eq!(value(&mut client, "process_max_fds").await, 900);
+    assert_eq!(metric(&mut client, "process_max_fds").await, 900);
 }
 
 #[test]

@@ -8,6 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use http::StatusCode;
+use nfrx_testkit::http::{HttpClient, get};
+
 /// Longer than anything takes on a busy machine; a test that gets here has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -151,4 +154,13 @@ impl Drop for Process {
 pub(crate) fn free_addr() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     listener.local_addr().expect("it is bound")
+}
+
+/// The value of a series that a server serves at `/metrics`, its labels included.
+pub(crate) async fn metric(client: &mut HttpClient, series: &str) -> u64 {
+    let answer = client.ask(get("/metrics", None)).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    let text = answer.text();
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no `{series}`"))
 }
