@@ -23,11 +23,17 @@ pub(crate) struct ReadAhead<S> {
     ahead: Vec<u8>,
     /// How much of it was taken.
     taken: usize,
+    total: u64,
 }
 
 impl<S> ReadAhead<S> {
     pub(crate) fn new(io: S) -> Self {
-        Self { io, ahead: Vec::new(), taken: 0 }
+        Self { io, ahead: Vec::new(), taken: 0, total: 0 }
+    }
+
+    /// How many bytes have come.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
     }
 }
 
@@ -52,6 +58,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         let mut piece = ReadBuf::uninit(&mut piece);
         let read = Pin::new(&mut this.io).poll_read(cx, &mut piece);
         let came = piece.filled();
+        this.total += came.len() as u64;
         let (now, later) = came.split_at(came.len().min(buf.remaining()));
         buf.put_slice(now);
         this.ahead = later.to_vec();

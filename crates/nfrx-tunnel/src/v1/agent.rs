@@ -1,7 +1,7 @@
 //! The agent's end of a v1 tunnel: registers, says what it offers, answers requests.
 //!
 //! A v1 server never says welcome, nor goodbye before it closes; that it lives is seen by
-//! its pongs, once it has shown that it answers pings at all.
+//! its pongs, which every WebSocket peer owes (RFC 6455 §5.5.2, worker protocol §2).
 
 mod exchange;
 
@@ -32,6 +32,10 @@ pub(super) use exchange::request;
 
 /// How often v1 agents show that they live (worker protocol §3.2).
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Silence after which the server is lost; each heartbeat has a ping with it, so that three
+/// of them were not answered.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Answers' messages that wait for the socket, over all requests. Each request waits with
 /// its next message until the last has left, so that they take turns.
@@ -66,7 +70,6 @@ pub(crate) async fn serve(io: Pin<Box<dyn Io>>, session: &Session) -> Ended {
         answers,
         running: JoinSet::new(),
         requests: HashMap::new(),
-        pongs: false,
     };
     let ended = tunnel.keep(offers).await;
     let Tunnel { socket, mut running, .. } = tunnel;
@@ -87,8 +90,6 @@ struct Tunnel {
     running: JoinSet<()>,
     /// The requests that the server waits for; of others nothing more is said.
     requests: HashMap<Arc<str>, AbortHandle>,
-    /// Whether the server has ever answered a ping.
-    pongs: bool,
 }
 
 impl Tunnel {
@@ -97,6 +98,7 @@ impl Tunnel {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let drain = self.session.drain.clone();
         let mut draining = false;
+        let mut bytes_heard = 0;
         loop {
             if draining && self.requests.is_empty() {
                 return Ended::Drained;
@@ -109,7 +111,11 @@ impl Tunnel {
                     None => continue,
                 },
                 _ = beat.tick() => {
-                    if self.pongs && self.session.silence() >= 3 * HEARTBEAT {
+                    if self.socket.bytes_heard() > bytes_heard {
+                        bytes_heard = self.socket.bytes_heard();
+                        *self.session.heard.lock() = Some(Instant::now());
+                    }
+                    if self.session.silence() >= SILENCE_MAX {
                         return Ended::Lost("nothing came from the server for too long".to_owned());
                     }
                     if self.socket.urgent_len() >= UNSAID_MAX {
@@ -156,7 +162,7 @@ impl Tunnel {
             }
             match heard {
                 Heard::Text(text) => self.take(&text),
-                Heard::Beat => self.pongs = true,
+                Heard::Beat => {}
                 Heard::Closed(frame) => return Poll::Ready(Some(closed(frame))),
                 Heard::Refused { problem, .. } | Heard::Broken(problem) => {
                     return Poll::Ready(Some(Ended::Lost(problem)));

@@ -172,6 +172,12 @@ impl Socket {
         })
     }
 
+    /// How many bytes the peer has sent: of a long message on a slow line they are the only
+    /// sign of life for a while.
+    pub(super) fn bytes_heard(&self) -> u64 {
+        self.inner.get_ref().total()
+    }
+
     /// Asks for a pong.
     pub(super) fn ping(&mut self) {
         // What can't be sent now is asked again with the next beat.
