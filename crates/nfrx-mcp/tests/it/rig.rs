@@ -249,17 +249,7 @@ pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
 /// Waits until the MCP part of the state is as `reached` wants it.
 pub(crate) async fn until_state(
     relay: &Relay,
-    mut reached: impl FnMut(&serde_json::Value) -> bool,
+    reached: impl FnMut(&serde_json::Value) -> bool,
 ) -> serde_json::Value {
-    patiently(async {
-        loop {
-            let mut state = relay.ask(request("GET", "/api/state", &[], "")).await.json();
-            let mcp = state["plugins"]["mcp"].take();
-            if reached(&mcp) {
-                return mcp;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        }
-    })
-    .await
+    relay.until_part("mcp", reached).await
 }

@@ -9,7 +9,7 @@ use nfrx_testkit::relay::{Relay, patiently};
 use serde_json::{Value, json};
 
 use crate::fake::Fake;
-use crate::rig::{CLOCK, McpAgent, POSTED, Plan, config, header, relay, request};
+use crate::rig::{CLOCK, McpAgent, POSTED, Plan, config, header, relay, request, until_state};
 use crate::stand::fixture;
 
 /// Answers `initialize` with the ids of its processes, and does nothing more of what it is
@@ -228,6 +228,8 @@ async fn a_session_stays_with_the_replica_that_runs_its_process() {
         }
     }
     second.kill();
+    // What is on its way to it until then is lost, and says so with 502.
+    until_state(&relay, |mcp| mcp["clients"].as_array().is_some_and(|clients| clients.len() == 1)).await;
     let asked = sessions.iter().map(|(id, _)| relay.ask(in_session("POST", id, call("whoami"))));
     let answers = futures_util::future::join_all(asked).await;
     let with = |status: u16| answers.iter().filter(|answer| answer.status() == status).count();
