@@ -9,7 +9,9 @@ use std::time::Duration;
 use nfrx_spi::{BoxFuture, Spawner};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
+
+use crate::when_woken::WhenWoken;
 
 /// Owns the tasks of a process. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -77,8 +79,10 @@ impl Drain {
     {
         let cut = self.watch.cut.clone();
         self.tasks.spawn(async move {
-            if cut.run_until_cancelled(task).await.is_none() {
-                tracing::debug!(task = name, "task cut");
+            tokio::select! {
+                biased;
+                () = WhenWoken::new(cut.cancelled_owned()) => debug!(task = name, "task cut"),
+                () = task => {}
             }
         });
     }

@@ -17,6 +17,7 @@ mod process;
 pub mod signals;
 #[cfg(feature = "tls")]
 mod tls;
+mod when_woken;
 
 pub use build::build_info;
 pub use clock::TokioClock;
@@ -24,3 +25,4 @@ pub use drain::{Drain, DrainWatch};
 pub use process::{ProcessMetrics, file_limit, raise_file_limit};
 #[cfg(feature = "tls")]
 pub use tls::TlsClient;
+pub use when_woken::WhenWoken;

@@ -10,15 +10,16 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
-use nfrx_runtime::Drain;
+use nfrx_runtime::{Drain, WhenWoken};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tracing::debug;
 
 use crate::config::Limits;
@@ -93,14 +94,7 @@ impl Door {
             }
         });
         let mut connection = pin!(inner.builder.serve_connection_with_upgrades(TokioIo::new(io), service));
-        let closing = inner.tasks.watch();
-        let mut closing = pin!(closing.draining());
-        let mut is_closing = false;
-        let mut idle = interval_at(Instant::now() + inner.limits.idle_max, inner.limits.idle_max);
-        idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let stall_max = inner.limits.write_stall_max;
-        let mut stalls = interval_at(Instant::now() + stall_max, stall_max);
-        stalls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watching = pin!(WhenWoken::new(inner.watch(&state, false)));
         loop {
             tokio::select! {
                 // Most wakes are the connection's: it is asked first.
@@ -115,23 +109,47 @@ impl Door {
                     }
                     return;
                 }
-                () = closing.as_mut(), if !is_closing => {
-                    is_closing = true;
+                () = watching.as_mut() => {
                     connection.as_mut().graceful_shutdown();
+                    watching.set(WhenWoken::new(inner.watch(&state, true)));
                 }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Completes when a connection is to close as soon as nothing runs on it: it was idle
+    /// for too long, or the drain began. Until then, and on when it `is_closing`, cuts
+    /// answers that nobody takes.
+    async fn watch(&self, state: &ConnectionState, is_closing: bool) {
+        let tasks = self.tasks.watch();
+        let mut draining = pin!(tasks.draining());
+        let mut idle = every(self.limits.idle_max);
+        let mut stalls = every(self.limits.write_stall_max);
+        loop {
+            tokio::select! {
+                () = draining.as_mut(), if !is_closing => return,
                 // A client that shuts a stream's window and goes on to answer pings would
                 // hold a worker's slot for ever.
                 _ = stalls.tick() => {
-                    for _ in 0..state.cut_untaken(stall_max) {
-                        inner.telemetry.refuse(Bound::WriteStall);
+                    for _ in 0..state.cut_untaken(self.limits.write_stall_max) {
+                        self.telemetry.refuse(Bound::WriteStall);
                     }
                 }
                 _ = idle.tick(), if !is_closing => {
                     if state.was_idle() {
-                        connection.as_mut().graceful_shutdown();
+                        return;
                     }
                 }
             }
         }
     }
+}
+
+/// Ticks for the first time when the period is over.
+fn every(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }

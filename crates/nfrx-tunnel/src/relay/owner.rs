@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::client::{Connection, SendRequest};
+use nfrx_runtime::WhenWoken;
 use nfrx_spi::{BoxFuture, Caller, Io};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -71,9 +72,7 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
             never = key.close(tunnel) => match never {},
         }
     };
-    // Asked when something wakes it, not with each piece of an answer: its timers and channels
-    // are memory that a request has no use for, cold where there are thousands of tunnels.
-    let mut watching: FuturesUnordered<_> = std::iter::once(Box::pin(watching)).collect();
+    let watching = WhenWoken::new(watching);
     // All of these run in this one task. The bytes go first: after a pause of the whole
     // process what has come meanwhile is seen before anybody judges a silence.
     let (reason, goodbye) = tokio::select! {
@@ -82,7 +81,7 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
             info!(reason, "a tunnel broke");
             (reason, None)
         }
-        Some(reason) = watching.next() => reason,
+        reason = watching => reason,
         () = cut_stalled(&buffers, parts.settings.stall_max, counters) => ("broken", None),
     };
     counters.closed(reason).inc();
