@@ -1,5 +1,7 @@
 //! A raw WebSocket on a pipe: says and hears messages as they are on the wire.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use nfrx_testkit::pipe::PipeEnd;
 use nfrx_testkit::relay::patiently;
@@ -103,6 +105,12 @@ impl Socket {
     /// The next message that is more than a sign of life.
     pub async fn hear_news(&mut self) -> Value {
         self.hear_until(|message| message["type"] != "heartbeat").await
+    }
+
+    /// Listens for that long, and answers pings; nothing but signs of life may come.
+    pub async fn hear_no_news(&mut self, span: Duration) {
+        let news = tokio::time::timeout(span, self.hear_news()).await;
+        assert!(news.is_err(), "{news:?}");
     }
 
     /// The next message that is wanted. Signs of life go on for ever, so that the wait for it

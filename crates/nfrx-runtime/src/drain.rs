@@ -80,9 +80,10 @@ impl Drain {
         let cut = self.watch.cut.clone();
         self.tasks.spawn(async move {
             tokio::select! {
+                // What has come before the cut is still seen: often it is news of the end.
                 biased;
-                () = WhenWoken::new(cut.cancelled_owned()) => debug!(task = name, "task cut"),
                 () = task => {}
+                () = WhenWoken::new(cut.cancelled_owned()) => debug!(task = name, "task cut"),
             }
         });
     }
@@ -161,6 +162,23 @@ mod tests {
         drop(owner);
         drain.finish(None).await;
         assert_eq!((drain.tasks(), Arc::strong_count(&held)), (0, 1));
+    }
+
+    // Seen to fail: with the cut looked at before the task.
+    #[tokio::test]
+    async fn what_came_before_the_cut_is_still_seen() {
+        let drain = Drain::new();
+        let (news, mut heard) = tokio::sync::mpsc::channel(1);
+        let (note, noted) = tokio::sync::oneshot::channel();
+        drain.spawn("follower", async move {
+            let _ = note.send(heard.recv().await);
+            std::future::pending::<()>().await;
+        });
+        tokio::task::yield_now().await;
+        news.try_send("the end").expect("room");
+        drain.cut();
+        drain.finish(None).await;
+        assert_eq!(noted.await, Ok(Some("the end")));
     }
 
     #[tokio::test(start_paused = true)]

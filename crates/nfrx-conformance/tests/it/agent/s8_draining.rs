@@ -62,9 +62,10 @@ async fn no_probe_takes_a_drain_back() {
     let answering = rig.backend.asked().await.begin(200, &[]);
     rig.agent.stop();
     tunnel.socket.hear_a("status_update").await;
+    tunnel.socket.hear_a("http_proxy_response_headers").await;
     rig.backend.list(&["m", "n"]);
     // Longer than until the next probe.
-    tokio::time::sleep(std::time::Duration::from_secs(90)).await;
+    tunnel.socket.hear_no_news(std::time::Duration::from_secs(90)).await;
     answering.end();
     loop {
         match tunnel.socket.heard().await {

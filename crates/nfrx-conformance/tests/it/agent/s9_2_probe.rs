@@ -66,7 +66,7 @@ async fn a_backend_that_is_gone_is_not_ready_and_its_models_are_withdrawn_until_
     assert_eq!(said["models"], json!([]));
     let status = rig.agent.until(|status| !status.connected_to_backend).await;
     assert!(!status.last_error.is_empty());
-    sleep(Duration::from_secs(100)).await;
+    tunnel.socket.hear_no_news(Duration::from_secs(100)).await;
     rig.backend.come_back();
     let back = Instant::now();
     let said = tunnel.socket.hear_a("status_update").await;
