@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use nfrx_testkit::pipe::PipeOptions;
-use nfrx_testkit::relay::{AgentPlan, LOCAL, Relay, TestAgent, config, patiently};
+use nfrx_testkit::raw::h2::{self, END_HEADERS, END_STREAM, Kind, frame};
+use nfrx_testkit::relay::{API_KEY, AgentPlan, LOCAL, Relay, TestAgent, config, patiently};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::ask::{assert_alive, chat, longest_gap, open, piece, rest};
+use crate::ask::{CHAT, assert_alive, chat, longest_gap, open, piece, rest};
 
 /// A little more than the time between two tokens of [`paced`].
 const GAP_MAX: Duration = Duration::from_millis(105);
@@ -98,4 +100,38 @@ async fn sixty_four_that_never_read_small_chunks_cost_neither_pace_nor_tunnel() 
     assert!(backend_wrote(&agent) < 2 * 1024 * 1024, "{} bytes wait", backend_wrote(&agent));
     patiently(agent.sim().wait_until(|stats| stats.cancelled == 64)).await;
     assert_alive(&relay, &agent).await;
+}
+
+// Seen to fail: with answers watched only until the connection is to close.
+#[tokio::test(start_paused = true)]
+async fn one_that_asks_after_the_goodbye_of_its_idle_connection_is_cut_as_well() {
+    let relay = Relay::start(config(&[]));
+    let _agent = AgentPlan::new("a", 1).join(&relay.entrance()).await;
+    let (mut client, _) = relay.dial(PipeOptions::default(), LOCAL);
+    let no_window = frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    client.write_all(&[h2::PREFACE, &no_window].concat()).await.expect("the server reads");
+    let request = [
+        frame(Kind::Headers, END_HEADERS, 1, &h2::post(CHAT, API_KEY)),
+        frame(Kind::Data, END_STREAM, 1, chat(&flood(1000)).body()),
+    ];
+    let mut unsaid = Some(request.concat());
+    let talk = async {
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.expect("the connection stands");
+            let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+            client.read_exact(&mut payload).await.expect("the connection stands");
+            let say = match head[3] {
+                // New streams are taken until the ping behind it is answered.
+                kind if kind == Kind::GoAway as u8 => unsaid.take().unwrap_or_default(),
+                kind if kind == Kind::Ping as u8 && head[4] == 0 => frame(Kind::Ping, 1, 0, &payload),
+                _ => continue,
+            };
+            client.write_all(&say).await.expect("the server reads");
+        }
+    };
+    tokio::select! {
+        never = talk => never,
+        () = relay.until_sample("nfrx_server_refused_total{reason=\"write_stall\"}", 1) => {}
+    }
 }
