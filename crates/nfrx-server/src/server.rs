@@ -10,7 +10,7 @@ use http::Method;
 use nfrx_runtime::Drain;
 use nfrx_runtime::metrics_text::Registry;
 use nfrx_spi::{MetricsRegistry as _, PluginFactory, Route};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tracing::{info, warn};
 
 use crate::config::ServerConfig;
@@ -30,6 +30,10 @@ const KEYS_EVERY: Duration = Duration::from_secs(2);
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The same for plugins after the second signal: time to say goodbye, no more.
 const CUT_TIME_MAX: Duration = Duration::from_millis(500);
+/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`). Beyond
+/// them it drops what dials, which then tries again a second later, and thousands of agents dial
+/// at once when a server is back.
+const BACKLOG: u32 = 4096;
 
 /// A server whose plugins are built and whose ports are open, and which serves nobody
 /// yet.
@@ -55,12 +59,12 @@ impl Server {
         factories: Vec<Box<dyn PluginFactory>>,
     ) -> Result<Self, StartError> {
         let (mut server, metrics_door) = Self::assemble(&config, &factories)?;
-        let listener = listen(config.listen).await?;
+        let listener = listen(config.listen)?;
         let door = server.door.clone();
         server.listeners.push((listener, door));
         if let (Some(addr), Some(door)) = (config.metrics, metrics_door) {
             // A metrics listener that can't be had stops the start (KD-55).
-            server.listeners.push((listen(addr).await?, door));
+            server.listeners.push((listen(addr)?, door));
         }
         server.host.start();
         Ok(server)
@@ -223,6 +227,36 @@ impl Server {
     }
 }
 
-async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })
+fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port whose last connections are still winding down is free for the next server.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| StartError::Listen { addr, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    // Seen to fail with a backlog of 1024, the default: the dial after it never ended.
+    #[tokio::test]
+    async fn a_burst_of_dials_waits_to_be_accepted() -> Result<(), Box<dyn std::error::Error>> {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let allowed = allowed.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(128);
+        let listener = listen(([127, 0, 0, 1], 0).into())?;
+        for nth in 1..=BACKLOG.min(allowed) {
+            // Left at once: the system keeps it in line, and the test few files.
+            let dial = TcpStream::connect(listener.local_addr()?);
+            let dialed = tokio::time::timeout(Duration::from_secs(60), dial).await;
+            drop(dialed.map_err(|_| format!("dial {nth} waits"))??);
+        }
+        Ok(())
+    }
 }
