@@ -27,6 +27,74 @@ const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
 
+/// The head of an HTTP/2 frame (RFC 9113, section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHead {
+    /// How many bytes follow the head.
+    pub payload_bytes: usize,
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+impl FrameHead {
+    fn read([l0, l1, l2, kind, flags, s0, s1, s2, s3]: [u8; HEAD_BYTES]) -> Self {
+        Self {
+            payload_bytes: u32::from_be_bytes([0, l0, l1, l2]) as usize,
+            kind,
+            flags,
+            stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]),
+        }
+    }
+
+    /// Whether it is DATA after which its stream goes on.
+    pub fn is_data_amid_a_stream(&self) -> bool {
+        self.kind == DATA && self.flags & END_STREAM == 0
+    }
+
+    /// Whether it is DATA that says something, be it that a stream ends.
+    fn carries(&self) -> bool {
+        let is_empty =
+            self.payload_bytes == 0 || (self.flags & PADDED != 0 && self.payload_bytes <= PADDING_BYTES_MAX);
+        self.kind == DATA && (!is_empty || self.flags & END_STREAM != 0)
+    }
+}
+
+/// Finds the heads of frames in bytes that come in pieces of any size.
+#[derive(Debug, Default)]
+pub struct FrameHeads {
+    /// Of the frame whose head is not whole yet.
+    head: [u8; HEAD_BYTES],
+    head_length: usize,
+    /// What is to come of the frame that is being read.
+    payload_left: usize,
+}
+
+impl FrameHeads {
+    /// Begins where a client's preface begins; the default, behind it.
+    fn with_preface() -> Self {
+        Self { payload_left: PREFACE_BYTES, ..Self::default() }
+    }
+
+    /// Takes bytes up to the end of the next head, or all of them.
+    pub fn next_of(&mut self, bytes: &mut &[u8]) -> Option<FrameHead> {
+        let skipped = self.payload_left.min(bytes.len());
+        self.payload_left -= skipped;
+        *bytes = &bytes[skipped..];
+        let (taken, rest) = bytes.split_at((HEAD_BYTES - self.head_length).min(bytes.len()));
+        self.head[self.head_length..][..taken.len()].copy_from_slice(taken);
+        self.head_length += taken.len();
+        *bytes = rest;
+        if self.head_length < HEAD_BYTES {
+            return None;
+        }
+        self.head_length = 0;
+        let head = FrameHead::read(self.head);
+        self.payload_left = head.payload_bytes;
+        Some(head)
+    }
+}
+
 /// How many frames a peer may send beyond its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameBudget {
@@ -47,11 +115,7 @@ pub struct FrameMeter {
     budget: FrameBudget,
     credit: u64,
     paid_until: Instant,
-    /// Of the frame whose head is not whole yet.
-    head: [u8; HEAD_BYTES],
-    head_length: usize,
-    /// What is to come of the frame that is being read.
-    payload_left: usize,
+    heads: FrameHeads,
     newest_stream: u32,
     streams: u64,
 }
@@ -63,9 +127,7 @@ impl FrameMeter {
             budget,
             credit: u64::from(budget.frames_max) * COST,
             paid_until: Instant::now(),
-            head: [0; HEAD_BYTES],
-            head_length: 0,
-            payload_left: 0,
+            heads: FrameHeads::default(),
             newest_stream: 0,
             streams: 0,
         }
@@ -73,22 +135,19 @@ impl FrameMeter {
 
     /// Begins where a client's preface begins.
     pub fn with_preface(budget: FrameBudget) -> Self {
-        Self { payload_left: PREFACE_BYTES, ..Self::new(budget) }
+        Self { heads: FrameHeads::with_preface(), ..Self::new(budget) }
     }
 
     /// Looks at what came, in pieces of any size.
     pub fn received(&mut self, mut bytes: &[u8]) -> Result<(), Flooded> {
-        while !bytes.is_empty() {
-            let skipped = self.payload_left.min(bytes.len());
-            self.payload_left -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (HEAD_BYTES - self.head_length).min(bytes.len());
-            self.head[self.head_length..][..taken].copy_from_slice(&bytes[..taken]);
-            self.head_length += taken;
-            bytes = &bytes[taken..];
-            if self.head_length == HEAD_BYTES {
-                self.head_length = 0;
-                self.begin_frame()?;
+        while let Some(head) = self.heads.next_of(&mut bytes) {
+            // What comes later on the same stream are trailers.
+            if head.kind == HEADERS && head.stream > self.newest_stream {
+                self.newest_stream = head.stream;
+                self.streams += 1;
+            }
+            if !head.carries() {
+                self.charge()?;
             }
         }
         Ok(())
@@ -102,21 +161,6 @@ impl FrameMeter {
     /// How many streams the peer began.
     pub fn streams(&self) -> u64 {
         self.streams
-    }
-
-    fn begin_frame(&mut self) -> Result<(), Flooded> {
-        let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = self.head;
-        self.payload_left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
-        let stream = u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]);
-        // What comes later on the same stream are trailers.
-        if kind == HEADERS && stream > self.newest_stream {
-            self.newest_stream = stream;
-            self.streams += 1;
-        }
-        let is_empty =
-            self.payload_left == 0 || (flags & PADDED != 0 && self.payload_left <= PADDING_BYTES_MAX);
-        let carries = kind == DATA && (!is_empty || flags & END_STREAM != 0);
-        if carries { Ok(()) } else { self.charge() }
     }
 
     /// Charges a frame or message of another protocol, such as WebSocket's.

@@ -13,6 +13,7 @@
 
 mod agent;
 mod budget;
+mod company;
 mod control;
 mod counters;
 mod dial;

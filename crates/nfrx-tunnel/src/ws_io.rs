@@ -1,7 +1,8 @@
 //! WebSocket binary messages as a byte stream.
 //!
 //! Writes are gathered and leave as one message when they are flushed: all frames that
-//! HTTP/2 writes in one turn share a message and a system call.
+//! HTTP/2 writes in one turn share a message and a system call. At the agent's end a flush may
+//! take a moment, so that small pieces of answers leave together (`company.rs`).
 
 use std::io;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::company::Company;
 use crate::limits::{FRAMES, MESSAGE_BYTES_MAX, WRITE_BYTES_MAX};
 use crate::read_ahead::{READ_BUFFER_BYTES, ReadAhead};
 use crate::turn::{Gauge, Turn};
@@ -29,6 +31,8 @@ pub(crate) struct WsIo<S> {
     heard: Box<dyn Fn() + Send + Sync>,
     frames: FrameMeter,
     gauge: Gauge,
+    /// Only the agent's end writes answers.
+    company: Option<Company>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
@@ -44,12 +48,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
         let io = ReadAhead::new(io);
         let socket = WebSocketStream::from_raw_socket(io, role, Some(config)).await;
         // Of HTTP/2 the server's end of the socket is the client.
-        let frames = match role {
-            Role::Client => FrameMeter::with_preface(FRAMES),
-            Role::Server => FrameMeter::new(FRAMES),
+        let (frames, company) = match role {
+            Role::Client => (FrameMeter::with_preface(FRAMES), Some(Company::new())),
+            Role::Server => (FrameMeter::new(FRAMES), None),
         };
         let (unread, gathered) = (Bytes::new(), BytesMut::new());
-        Self { socket, unread, gathered, heard, frames, gauge: Gauge::new() }
+        Self { socket, unread, gathered, heard, frames, gauge: Gauge::new(), company }
     }
 
     /// How much of one stream is to be written at a time.
@@ -80,8 +84,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsIo<S> {
             self.gauge.sent(self.gathered.len());
             let message = Message::Binary(self.gathered.split().freeze());
             Pin::new(&mut self.socket).start_send(message).map_err(broken)?;
+            if let Some(company) = &mut self.company {
+                company.left();
+            }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.gauged(flushed).map_err(broken)
     }
 
     /// Notes whether the socket takes what it is given.
@@ -157,17 +169,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsIo<S> {
         }
         let length = bytes.len().min(WRITE_BYTES_MAX);
         self.gathered.extend_from_slice(&bytes[..length]);
+        if let Some(company) = &mut self.company {
+            company.gathered(&bytes[..length]);
+        }
         Poll::Ready(Ok(length))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        self.gauged(flushed).map_err(broken)
+        let this = &mut *self;
+        if let Some(company) = &mut this.company
+            && company.poll_leave(this.gathered.len(), cx).is_pending()
+        {
+            // What was sent before goes on its way.
+            ready!(this.poll_flush_socket(cx))?;
+            return Poll::Pending;
+        }
+        ready!(this.poll_send(cx))?;
+        this.poll_flush_socket(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
+        ready!(self.poll_send(cx))?;
+        ready!(self.poll_flush_socket(cx))?;
         match ready!(Pin::new(&mut self.socket).poll_close(cx)) {
             Err(Error::ConnectionClosed | Error::AlreadyClosed) | Ok(()) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(broken(error))),
