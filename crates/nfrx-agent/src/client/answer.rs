@@ -14,6 +14,10 @@ use super::live::Live;
 use super::pool::Pool;
 use super::upload::Progress;
 
+/// Pieces up to this size are copied out of the buffer that they were read into. One that is kept,
+/// were it for a moment, would cost a new buffer of 8 KiB for the next read.
+const COPIED_BYTES_MAX: usize = 1024;
+
 /// A backend's answer as it streams. A whole one gives its connection back; dropping it
 /// earlier closes the connection, so that the backend stops working.
 ///
@@ -100,10 +104,14 @@ fn next_data(incoming: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<hyper
     loop {
         let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
         match frame.map(|frame| frame.map(Frame::into_data)) {
-            Some(Ok(Ok(data))) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
+            Some(Ok(Ok(data))) if !data.is_empty() => return Poll::Ready(Some(Ok(detached(data)))),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Poll::Ready(Some(Err(error))),
             None => return Poll::Ready(None),
         }
     }
+}
+
+fn detached(data: Bytes) -> Bytes {
+    if data.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&data) } else { data }
 }

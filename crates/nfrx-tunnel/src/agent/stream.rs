@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -120,18 +120,20 @@ struct Download {
 impl Download {
     /// `Ready` when all is sent, or nobody wants it any more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stream.poll_reset(cx).is_ready() {
+        // Nobody is to be woken yet: a stream that knows whom to tell of a reset also tells of room,
+        // such as that which is reserved just below.
+        if self.poll_unwanted(&mut Context::from_waker(Waker::noop())).is_ready() {
             return Poll::Ready(());
         }
         loop {
-            self.gather(cx);
+            let gathered = self.gather(cx);
             if self.ready.is_empty() {
                 return match self.end.take() {
                     Some(end) => {
                         self.finish(end);
                         Poll::Ready(())
                     }
-                    None => Poll::Pending,
+                    None => self.poll_unwanted(cx),
                 };
             }
             // HTTP/2 sends a frame of each stream in turn, and a piece is a frame. No more is reserved
@@ -145,15 +147,24 @@ impl Download {
                     if self.stream.send_data(piece, last).is_err() || last {
                         return Poll::Ready(());
                     }
+                    // To ask the service once more would be another round through its connection.
+                    if self.ready.is_empty() && gathered.is_pending() {
+                        return self.poll_unwanted(cx);
+                    }
                 }
                 Some(Err(_)) | None => return Poll::Ready(()),
             }
         }
     }
 
+    /// Waits for a reset.
+    fn poll_unwanted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(cx).map(drop)
+    }
+
     /// Takes what the backend has sent by now: while the stream is blocked, small pieces
-    /// become one.
-    fn gather(&mut self, cx: &mut Context<'_>) {
+    /// become one. `Pending` when that was all, and the end is still to come.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.end.is_none() && self.ready.len() < MERGED_BYTES {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -167,9 +178,10 @@ impl Download {
                 }
                 Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
                 Poll::Ready(None) => self.end = Some(Ok(())),
-                Poll::Pending => return,
+                Poll::Pending => return Poll::Pending,
             }
         }
+        Poll::Ready(())
     }
 
     /// Ends the stream: a broken answer never looks whole.

@@ -1,15 +1,18 @@
 //! The agent's end against a relay that does not do its part.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use nfrx_runtime::{Drain, DrainWatch};
 use nfrx_spi::{Body, BoxFuture, CallError, Heartbeat, Io};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -33,6 +36,24 @@ struct Large;
 impl AgentService for Large {
     fn call(&self, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         Box::pin(async { Ok(Response::new(Body::from(Bytes::from(vec![0; 2 << 20])))) })
+    }
+}
+
+/// Answers with a piece whenever told to, and counts how often it is asked for one.
+struct OneByOne {
+    asked: Arc<AtomicUsize>,
+    pieces: Mutex<Option<mpsc::UnboundedReceiver<Bytes>>>,
+}
+
+impl AgentService for OneByOne {
+    fn call(&self, _: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        let mut pieces = self.pieces.lock().unwrap().take().expect("asked once");
+        let asked = Arc::clone(&self.asked);
+        let frames = futures_util::stream::poll_fn(move |cx| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        });
+        Box::pin(async { Ok(Response::new(Body::stream(StreamBody::new(frames)))) })
     }
 }
 
@@ -227,4 +248,40 @@ async fn an_answer_is_cut_by_what_the_line_takes_in_a_turn() {
     assert!((10_000..16_000).contains(&slow), "{slow}");
     // Seen to fail: with short pieces on every line.
     assert_eq!(frames_over(64 * 1024).await, limits::FRAME_BYTES as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_piece_costs_two_looks_at_its_answer() {
+    let (ours, theirs) = duplex(4096);
+    let (idle, _offers) = session(Drain::new().watch());
+    let (piece, pieces) = mpsc::unbounded_channel();
+    let asked = Arc::<AtomicUsize>::default();
+    let service = OneByOne { asked: Arc::clone(&asked), pieces: Mutex::new(Some(pieces)) };
+    let session = Session { service: Arc::new(service), ..idle };
+    let reading = async {
+        let io: Pin<Box<dyn Io>> = Box::pin(theirs);
+        let io = WsIo::new(io, Role::Server, Box::new(|| {})).await;
+        let (mut send, connection) = limits::client().handshake::<_, Bytes>(io).await.expect("a handshake");
+        let request = Request::get("http://worker/x").body(()).unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        let frames = async {
+            let mut body = answer.await.expect("an answer").into_body();
+            for nth in 0..10 {
+                let before = asked.load(Ordering::Relaxed);
+                piece.send(Bytes::from_static(b"a token")).unwrap();
+                assert_eq!(body.data().await.unwrap().unwrap(), "a token");
+                // The first may come while the head is on its way. Seen to fail: with another look
+                // after the piece was sent, and with a reset waited for before that.
+                assert!(nth == 0 || asked.load(Ordering::Relaxed) - before == 2, "{nth}: {asked:?}");
+            }
+        };
+        tokio::select! {
+            () = frames => {}
+            ended = connection => panic!("{ended:?}"),
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        ended = serve(Box::pin(ours), &session) => panic!("{ended:?}"),
+    }
 }
