@@ -38,7 +38,7 @@ pub(crate) struct Swarm {
     /// The number of the first; numbers are what ids are made of.
     pub(crate) from: u32,
     pub(crate) count: u32,
-    /// Dealt out in turn, one to each.
+    /// Dealt out in turn: one to each worker, or more while there are models left.
     pub(crate) models: u32,
     /// Of each.
     pub(crate) slots: u32,
@@ -53,6 +53,11 @@ pub(crate) fn model(number: u32) -> String {
 }
 
 impl Swarm {
+    /// What a worker offers, as numbers of models.
+    fn models_of(&self, worker: u32) -> impl Iterator<Item = u32> {
+        (worker % self.models..self.models).step_by(self.count as usize)
+    }
+
     /// What [`command`] reads again.
     pub(crate) fn arguments(&self, server: SocketAddr) -> [String; 6] {
         let numbers = [self.from, self.count, self.models, self.slots].map(|number| number.to_string());
@@ -105,7 +110,7 @@ async fn join(server: SocketAddr, swarm: Swarm, number: u32, drain: &Drain) -> R
         reconnect: true,
     };
     let (offering, offer) = watch::channel(Offer {
-        models: vec![model(number % swarm.models)],
+        models: swarm.models_of(number).map(model).collect(),
         max_concurrency: swarm.slots,
         status: WorkerStatus::Idle,
         ..Offer::default()
@@ -163,6 +168,17 @@ mod tests {
         assert_eq!(reads, server);
         // Seen to fail: with models and slots exchanged.
         assert_eq!((read.from, read.count, read.models, read.slots), (2_000, 8_000, 7, 4));
+    }
+
+    #[test]
+    fn models_are_dealt_out() {
+        let offered = |count, models, worker| {
+            Vec::from_iter(Swarm { from: 0, count, models, slots: 1 }.models_of(worker))
+        };
+        assert_eq!(offered(1_000, 1, 999), [0]);
+        assert_eq!(offered(1_000, 300, 999), [99]);
+        // Seen to fail: with one for each worker whatever there is.
+        assert_eq!(offered(10, 35, 3), [3, 13, 23, 33]);
     }
 
     #[test]

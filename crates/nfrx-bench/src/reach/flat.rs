@@ -37,7 +37,7 @@ const WAITING: usize = 10_000;
 /// The aim is flat, which a tenth more is on a machine that others use too.
 const FLAT: Goal = Some((1.3, 1.1));
 
-const SIZES: [Size; 7] = [
+const SIZES: [Size; 8] = [
     size("10 workers", 10, 1, 16, 16),
     size("many workers", 0, 1, 16, 16),
     size("1,000 workers, 1 model", 1_000, 1, 16, 16),
@@ -45,12 +45,15 @@ const SIZES: [Size; 7] = [
     size("10 slots, nobody waits", 10, 1, 1, 10),
     Size { warm_up: Duration::from_secs(4), ..size("10 slots, 9,990 wait", 10, 1, 1, WAITING) },
     Size { warm_up: Duration::from_secs(2), ..size("10 slots, 90 wait", 10, 1, 1, 100) },
+    // Each has 100 of them.
+    size("10 workers, 1,000 models", 10, 1_000, 16, 16),
 ];
 
 /// Which size is compared with which.
-const RATIOS: [(&str, usize, usize); 4] = [
+const RATIOS: [(&str, usize, usize); 5] = [
     ("workers 10 → many", 0, 1),
-    ("models 1 → 1,000", 2, 3),
+    ("models 1 → 1,000, of 10 workers", 0, 7),
+    ("models 1 → 1,000, of 1,000 workers", 2, 3),
     ("queue 0 → 9,990", 4, 5),
     ("queue 90 → 9,990", 6, 5),
 ];
