@@ -1,8 +1,8 @@
 //! WebSocket binary messages as a byte stream.
 //!
 //! Writes are gathered and leave as one message when they are flushed: all frames that
-//! HTTP/2 writes in one turn share a message and a system call. At the agent's end a flush may
-//! take a moment, so that small pieces of answers leave together (`company.rs`).
+//! HTTP/2 writes in one turn share a message and a system call. At the agent's end what is
+//! flushed may leave a moment later, so that small pieces of answers go together (`company.rs`).
 
 use std::io;
 use std::pin::Pin;
@@ -180,9 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsIo<S> {
         if let Some(company) = &mut this.company
             && company.poll_leave(this.gathered.len(), cx).is_pending()
         {
-            // What was sent before goes on its way.
-            ready!(this.poll_flush_socket(cx))?;
-            return Poll::Pending;
+            // Counts as flushed: HTTP/2 writes nothing before a flush is done, and what comes next is
+            // the company that is waited for. The timer wakes the task, and that flushes anew.
+            return this.poll_flush_socket(cx);
         }
         ready!(this.poll_send(cx))?;
         this.poll_flush_socket(cx)
@@ -197,3 +197,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WsIo<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
