@@ -42,11 +42,13 @@ async fn pieces_in_company_leave_in_one_message_though_each_is_flushed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_held_leaves_though_nobody_writes_any_more() {
+    // Not all of which have waited when the last comes.
+    const PIECES: usize = 95;
     let (near, far) = duplex(1 << 20);
     let mut io = WsIo::new(near, Role::Client, Box::new(|| {})).await;
     let mut far = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
     let written = async {
-        for _ in 0..100 {
+        for _ in 0..PIECES {
             tokio::time::advance(Duration::from_micros(100)).await;
             io.write_all(&piece()).await.expect("room for it");
             io.flush().await.expect("room for it");
@@ -62,12 +64,14 @@ async fn what_is_held_leaves_though_nobody_writes_any_more() {
     };
     let came = async {
         let mut came = 0;
-        while came < 100 * piece().len() {
+        while came < PIECES * piece().len() {
             came += far.next().await.expect("open").expect("unbroken").len();
         }
     };
+    let begun = Instant::now();
     let both = async {
         tokio::select! { () = written => {}, () = came => {} }
     };
     tokio::time::timeout(Duration::from_secs(1), both).await.expect("it leaves");
+    assert!(begun.elapsed() < Duration::from_millis(20), "{:?}", begun.elapsed());
 }
