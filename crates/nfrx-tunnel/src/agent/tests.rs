@@ -42,7 +42,7 @@ impl AgentService for Large {
 /// Answers with a piece whenever told to, and counts how often it is asked for one.
 struct OneByOne {
     asked: Arc<AtomicUsize>,
-    pieces: Mutex<Option<mpsc::UnboundedReceiver<Bytes>>>,
+    pieces: Mutex<Option<mpsc::Receiver<Bytes>>>,
 }
 
 impl AgentService for OneByOne {
@@ -254,7 +254,7 @@ async fn an_answer_is_cut_by_what_the_line_takes_in_a_turn() {
 async fn a_piece_costs_two_looks_at_its_answer() {
     let (ours, theirs) = duplex(4096);
     let (idle, _offers) = session(Drain::new().watch());
-    let (piece, pieces) = mpsc::unbounded_channel();
+    let (piece, pieces) = mpsc::channel(1);
     let asked = Arc::<AtomicUsize>::default();
     let service = OneByOne { asked: Arc::clone(&asked), pieces: Mutex::new(Some(pieces)) };
     let session = Session { service: Arc::new(service), ..idle };
@@ -268,7 +268,7 @@ async fn a_piece_costs_two_looks_at_its_answer() {
             let mut body = answer.await.expect("an answer").into_body();
             for nth in 0..10 {
                 let before = asked.load(Ordering::Relaxed);
-                piece.send(Bytes::from_static(b"a token")).unwrap();
+                piece.try_send(Bytes::from_static(b"a token")).unwrap();
                 assert_eq!(body.data().await.unwrap().unwrap(), "a token");
                 // The first may come while the head is on its way. Seen to fail: with another look
                 // after the piece was sent, and with a reset waited for before that.
