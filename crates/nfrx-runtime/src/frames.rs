@@ -5,7 +5,7 @@
 //! or read, each for a few bytes, as fast as they come. A [`FrameMeter`] looks at the heads of
 //! the frames that come, never at what is in them, and charges each but DATA that carries
 //! something. What is written to the peer pays for it, and so does time. It reads no socket
-//! and starts no task.
+//! and starts no task. Whoever else wants to know which frames pass finds them by [`FrameHeads`].
 
 use std::time::Duration;
 

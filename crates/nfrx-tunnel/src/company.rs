@@ -34,15 +34,9 @@ pub(crate) struct Company {
     apart: Duration,
     /// Something was gathered that doesn't wait.
     is_urgent: bool,
-    waiting: Waiting,
-}
-
-/// How long what is gathered still waits.
-#[derive(Debug)]
-struct Waiting {
-    /// Kept for the next time when it has run or is not needed any more.
+    is_waiting: bool,
+    /// Of what waits; kept for the next time.
     timer: Pin<Box<Sleep>>,
-    is_on: bool,
 }
 
 impl Company {
@@ -53,7 +47,8 @@ impl Company {
             last: Instant::now(),
             apart: CLOSE,
             is_urgent: false,
-            waiting: Waiting { timer: Box::pin(sleep(WAIT)), is_on: false },
+            is_waiting: false,
+            timer: Box::pin(sleep(WAIT)),
         }
     }
 
@@ -79,16 +74,16 @@ impl Company {
         if bytes == 0 || bytes >= BYTES_MAX || self.is_urgent || self.apart >= CLOSE {
             return Poll::Ready(());
         }
-        if !std::mem::replace(&mut self.waiting.is_on, true) {
-            self.waiting.timer.as_mut().reset(Instant::now() + WAIT);
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            self.timer.as_mut().reset(Instant::now() + WAIT);
         }
-        self.waiting.timer.as_mut().poll(cx)
+        self.timer.as_mut().poll(cx)
     }
 
     /// What was gathered has left.
     pub(crate) fn left(&mut self) {
         self.is_urgent = false;
-        self.waiting.is_on = false;
+        self.is_waiting = false;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The agent's end against a relay that does not do its part.
+//! The agent's end against a relay in the hand of a test, most of which don't do their part.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -200,6 +201,19 @@ async fn a_relay_that_floods_is_left() {
     }
 }
 
+/// A relay that asks for something, and reads the answer.
+async fn ask<T>(io: DuplexStream, read: impl AsyncFnOnce(RecvStream) -> T) -> T {
+    let io: Pin<Box<dyn Io>> = Box::pin(io);
+    let io = WsIo::new(io, Role::Server, Box::new(|| {})).await;
+    let (mut send, connection) = limits::client().handshake::<_, Bytes>(io).await.expect("a handshake");
+    let request = Request::get("http://worker/x").body(()).unwrap();
+    let (answer, _) = send.send_request(request, true).unwrap();
+    tokio::select! {
+        read = async { read(answer.await.expect("an answer").into_body()).await } => read,
+        ended = connection => panic!("{ended:?}"),
+    }
+}
+
 /// The longest frame in the second half of an answer, over a line that takes so many bytes a
 /// millisecond.
 async fn frames_over(line: usize) -> usize {
@@ -215,27 +229,16 @@ async fn frames_over(line: usize) -> usize {
         }
     };
     let down = tokio::io::copy(&mut near, &mut back);
-    let asked = async {
-        let io: Pin<Box<dyn Io>> = Box::pin(theirs);
-        let io = WsIo::new(io, Role::Server, Box::new(|| {})).await;
-        let (mut send, connection) = limits::client().handshake::<_, Bytes>(io).await.expect("a handshake");
-        let request = Request::get("http://worker/large").body(()).unwrap();
-        let (answer, _) = send.send_request(request, true).unwrap();
-        let frames = async {
-            let (mut body, mut frames) = (answer.await.expect("an answer").into_body(), Vec::new());
-            while let Some(frame) = body.data().await {
-                frames.push(frame.expect("unbroken").len());
-                body.flow_control().release_capacity(frames[frames.len() - 1]).unwrap();
-            }
-            frames
-        };
-        tokio::select! {
-            frames = frames => frames,
-            ended = connection => panic!("{ended:?}"),
+    let frames = ask(theirs, async |mut body| {
+        let mut frames = Vec::new();
+        while let Some(frame) = body.data().await {
+            frames.push(frame.expect("unbroken").len());
+            body.flow_control().release_capacity(frames[frames.len() - 1]).unwrap();
         }
-    };
+        frames
+    });
     tokio::select! {
-        frames = asked => *frames[frames.len() / 2..].iter().max().expect("frames"),
+        frames = frames => *frames[frames.len() / 2..].iter().max().expect("frames"),
         ended = serve(Box::pin(ours), &session) => panic!("{ended:?}"),
         ended = async { tokio::join!(up, down) } => panic!("{ended:?}"),
     }
@@ -258,28 +261,16 @@ async fn a_piece_costs_two_looks_at_its_answer() {
     let asked = Arc::<AtomicUsize>::default();
     let service = OneByOne { asked: Arc::clone(&asked), pieces: Mutex::new(Some(pieces)) };
     let session = Session { service: Arc::new(service), ..idle };
-    let reading = async {
-        let io: Pin<Box<dyn Io>> = Box::pin(theirs);
-        let io = WsIo::new(io, Role::Server, Box::new(|| {})).await;
-        let (mut send, connection) = limits::client().handshake::<_, Bytes>(io).await.expect("a handshake");
-        let request = Request::get("http://worker/x").body(()).unwrap();
-        let (answer, _) = send.send_request(request, true).unwrap();
-        let frames = async {
-            let mut body = answer.await.expect("an answer").into_body();
-            for nth in 0..10 {
-                let before = asked.load(Ordering::Relaxed);
-                piece.try_send(Bytes::from_static(b"a token")).unwrap();
-                assert_eq!(body.data().await.unwrap().unwrap(), "a token");
-                // The first may come while the head is on its way. Seen to fail: with another look
-                // after the piece was sent, and with a reset waited for before that.
-                assert!(nth == 0 || asked.load(Ordering::Relaxed) - before == 2, "{nth}: {asked:?}");
-            }
-        };
-        tokio::select! {
-            () = frames => {}
-            ended = connection => panic!("{ended:?}"),
+    let reading = ask(theirs, async |mut body| {
+        for nth in 0..10 {
+            let before = asked.load(Ordering::Relaxed);
+            piece.try_send(Bytes::from_static(b"a token")).unwrap();
+            assert_eq!(body.data().await.unwrap().unwrap(), "a token");
+            // The first may come while the head is on its way. Seen to fail: with another look
+            // after the piece was sent, and with a reset waited for before that.
+            assert!(nth == 0 || asked.load(Ordering::Relaxed) - before == 2, "{nth}: {asked:?}");
         }
-    };
+    });
     tokio::select! {
         () = reading => {}
         ended = serve(Box::pin(ours), &session) => panic!("{ended:?}"),
