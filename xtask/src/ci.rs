@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: everything a push must pass, the quick checks first.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,51 +12,65 @@ use crate::{counts, deny, fuzz, soak, test, tidy};
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
 
-const STEPS: &[Step] = &[
-    ("format", |workspace| {
-        sh(&mut workspace.cargo("fmt --all --check"))?;
-        for example in test::examples(workspace)? {
-            sh(&mut workspace.cargo(&format!("fmt --manifest-path {example} --check")))?;
-        }
-        Ok(())
-    }),
-    ("tidy", tidy::run),
-    ("clippy", |workspace| {
-        sh(&mut workspace.cargo("clippy --workspace --all-targets --locked -- -D warnings"))
-    }),
-    ("docs", |workspace| {
-        sh(workspace.cargo("doc --workspace --no-deps --locked").env("RUSTDOCFLAGS", "-D warnings"))
-    }),
-    ("deny", |workspace| deny::check(workspace, Consent::new(false))),
-    ("test", |workspace| test::run(workspace, Consent::new(false))),
-    ("soak", soak::short),
-    ("fuzz", fuzz::short),
-    ("counts", counts::check),
+/// Those of a row run side by side: what mostly waits, beside what only computes.
+const STEPS: &[&[Step]] = &[
+    &[("format", format)],
+    &[("tidy", tidy::run)],
+    &[("clippy", clippy), ("tools", test::install)],
+    &[("docs", docs)],
+    &[("deny", |workspace| deny::check(workspace, Consent::new(false)))],
+    &[("test", |workspace| test::run(workspace, Consent::new(false)))],
+    &[("soak", soak::short), ("fuzzer", fuzz::prepare)],
+    &[("fuzz", fuzz::short), ("counts", counts::check)],
 ];
 
 /// What is run before a release.
-const LONG_STEPS: &[Step] = &[("long soak", soak::long), ("long fuzz", fuzz::long)];
+const LONG_STEPS: &[&[Step]] = &[&[("long soak", soak::long)], &[("long fuzz", fuzz::long)]];
 
-/// Runs the steps in order, the long ones if `full`, stops at the first that fails, and closes
-/// with what each took.
+/// Runs the steps in order, the long ones if `full`, stops after the row in which one fails, and
+/// closes with what each took.
 pub(crate) fn run(workspace: &Workspace, full: bool) -> Result<()> {
-    let mut times = Vec::new();
-    let mut outcome = Ok(());
     let long = if full { LONG_STEPS } else { &[] };
-    for (name, step) in STEPS.iter().chain(long) {
-        println!("\n== {name}");
-        let (result, took) = timed(|| step(workspace));
-        println!("== {name} took {:.1} s", took.as_secs_f64());
-        times.push((*name, took));
-        if result.is_err() {
-            outcome = result.with_context(|| format!("ci failed at {name}"));
-            break;
-        }
-    }
+    let mut times = Vec::new();
+    let (outcome, all) =
+        timed(|| STEPS.iter().chain(long).try_for_each(|row| run_row(workspace, row, &mut times)));
+    times.push(("all", all));
     print!("\n{}", table(&times));
     outcome?;
     println!("ci passed");
     Ok(())
+}
+
+/// Runs the steps of a row to their ends, and notes what each took.
+fn run_row(workspace: &Workspace, row: &[Step], times: &mut Vec<(&'static str, Duration)>) -> Result<()> {
+    let run = |(name, step): Step| {
+        println!("\n== {name}");
+        let (result, took) = timed(|| step(workspace));
+        println!("== {name} took {:.1} s", took.as_secs_f64());
+        (result.with_context(|| format!("ci failed at {name}")), (name, took))
+    };
+    let results: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = row.iter().map(|step| scope.spawn(move || run(*step))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a step does not panic")).collect()
+    });
+    times.extend(results.iter().map(|(_, time)| *time));
+    results.into_iter().try_for_each(|(result, _)| result)
+}
+
+fn format(workspace: &Workspace) -> Result<()> {
+    sh(&mut workspace.cargo("fmt --all --check"))?;
+    for example in test::examples(workspace)? {
+        sh(&mut workspace.cargo(&format!("fmt --manifest-path {example} --check")))?;
+    }
+    Ok(())
+}
+
+fn clippy(workspace: &Workspace) -> Result<()> {
+    sh(&mut workspace.cargo("clippy --workspace --all-targets --locked -- -D warnings"))
+}
+
+fn docs(workspace: &Workspace) -> Result<()> {
+    sh(workspace.cargo("doc --workspace --no-deps --locked").env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a report for people; no test pauses it, no tokio is here")]
@@ -64,22 +79,43 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (work(), start.elapsed())
 }
 
-/// One line per step and one for the sum, the seconds flush right.
+/// One line per step, the seconds flush right.
 fn table(times: &[(&str, Duration)]) -> String {
-    let sum = ("all", times.iter().map(|(_, took)| *took).sum());
-    let lines = times.iter().chain(std::iter::once(&sum));
-    lines.map(|(name, took)| format!("{name:<10}{:>8.1} s\n", took.as_secs_f64())).collect()
+    times.iter().map(|(name, took)| format!("{name:<10}{:>8.1} s\n", took.as_secs_f64())).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::time::Duration;
 
-    use super::table;
+    use anyhow::bail;
+
+    use super::{Step, run_row, table};
+    use crate::shell::Workspace;
+
+    static BOTH: Barrier = Barrier::new(2);
+
+    // Seen to fail: with steps one after the other, which never ends; with the first result alone.
+    #[test]
+    fn steps_of_a_row_run_side_by_side_and_one_that_fails_fails_the_row() {
+        let meet: Step = ("meet", |_| {
+            BOTH.wait();
+            Ok(())
+        });
+        let meet_and_fail: Step = ("fail", |_| {
+            BOTH.wait();
+            bail!("on purpose")
+        });
+        let mut times = Vec::new();
+        let error = run_row(&Workspace::find().unwrap(), &[meet, meet_and_fail], &mut times).unwrap_err();
+        assert_eq!(format!("{error:#}"), "ci failed at fail: on purpose");
+        assert_eq!(times.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["meet", "fail"]);
+    }
 
     #[test]
-    fn the_table_closes_with_the_sum() {
+    fn seconds_stand_flush_right() {
         let times = [("format", Duration::from_millis(1_240)), ("test", Duration::from_secs(100))];
-        assert_eq!(table(&times), "format         1.2 s\ntest         100.0 s\nall          101.2 s\n");
+        assert_eq!(table(&times), "format         1.2 s\ntest         100.0 s\n");
     }
 }

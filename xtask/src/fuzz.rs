@@ -43,7 +43,12 @@ pub(crate) struct Plan {
     pub(crate) input: Option<String>,
 }
 
-/// What every push must pass: with the build five minutes on two cores.
+/// Builds the program, as far as a fuzzer can be built here.
+pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
+    if can_build(workspace, Consent::new(false))? { build(workspace) } else { Ok(()) }
+}
+
+/// What every push must pass: without the build two and a half minutes on two cores.
 pub(crate) fn short(workspace: &Workspace) -> Result<()> {
     run(workspace, Consent::new(false), &Plan { target: None, seconds: 30, seed: 1, input: None })
 }
@@ -56,7 +61,7 @@ pub(crate) fn long(workspace: &Workspace) -> Result<()> {
 /// Builds the program, runs what is planned, and fails if a promise was broken.
 pub(crate) fn run(workspace: &Workspace, consent: Consent, plan: &Plan) -> Result<()> {
     let targets = targets(workspace, plan.target.as_deref())?;
-    if install::command(workspace, consent, &install::CPP, "the fuzzer, which is C++")?.is_none() {
+    if !can_build(workspace, consent)? {
         return Ok(());
     }
     build(workspace)?;
@@ -86,6 +91,12 @@ fn targets(workspace: &Workspace, wanted: Option<&str>) -> Result<Vec<String>> {
         Some(wanted) if names.iter().any(|name| name == wanted) => Ok(vec![wanted.to_owned()]),
         Some(wanted) => bail!("there is no target `{wanted}`, but {}", names.join(", ")),
     }
+}
+
+/// Whether there is a compiler of C++, from now on or before; why not, is printed.
+fn can_build(workspace: &Workspace, consent: Consent) -> Result<bool> {
+    let compiler = install::command(workspace, consent, &install::CPP, "the fuzzer, which is C++")?;
+    Ok(compiler.is_some())
 }
 
 fn build(workspace: &Workspace) -> Result<()> {

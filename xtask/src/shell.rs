@@ -35,12 +35,23 @@ impl Workspace {
         command
     }
 
-    /// A cargo command; `line` is split at spaces.
+    /// A cargo command; `line` is split at spaces. Does not hand on what cargo told us of our own package:
+    /// build scripts that look at it would run again after each cargo command from a shell, and what
+    /// stands on theirs would be compiled anew.
     pub(crate) fn cargo(&self, line: &str) -> Command {
         let mut command = self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (name, _) in env::vars_os().filter(|(name, _)| is_of_our_package(name)) {
+            command.env_remove(name);
+        }
         command.args(line.split_whitespace());
         command
     }
+}
+
+/// Whether cargo sets this variable for the one package that it runs or compiles.
+fn is_of_our_package(variable: &OsStr) -> bool {
+    let variable = variable.to_string_lossy();
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// Echoes and runs `command` with our own standard output; anything but success is an error.
@@ -105,6 +116,16 @@ mod tests {
 
     fn is_fetched(script: &str) -> bool {
         fetch(Command::new("sh").args(["-c", script])).is_ok()
+    }
+
+    // Seen to fail: with all variables handed on.
+    #[test]
+    fn cargo_is_not_told_of_our_own_package() {
+        let removed: Vec<_> =
+            Workspace::find().unwrap().cargo("tree").get_envs().map(|(name, _)| name.to_owned()).collect();
+        // Cargo sets them for tests, too.
+        assert!(removed.contains(&"CARGO_MANIFEST_DIR".into()) && removed.contains(&"CARGO_PKG_NAME".into()));
+        assert!(!removed.contains(&"PATH".into()) && !removed.contains(&"CARGO".into()));
     }
 
     // Seen to fail: when the first failure is returned.

@@ -7,6 +7,7 @@
 //! closing line counts them as skipped and not as passed.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -31,51 +32,21 @@ const BROWSER_TESTS: &str = "browser::";
 const NGINX_TESTS: &str = "nginx::";
 const CADDY_TESTS: &str = "caddy::";
 
+/// Installs what tests need, so that it is there when they are compiled.
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
+    tools(workspace, Consent::new(false)).map(drop)
+}
+
 /// Runs all tests of the workspace; fails when one failed, or when there was none.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
-    let left_out = named(&[PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
-    let python = |environment| {
-        install::python(workspace, consent, environment, &left_out)
-            .context("with NFRX_OFFLINE=1 the other tests run without it")
-    };
-    let venvs = python(PYTHON)?.zip(python(PYTHON_MCP_1)?);
+    let tools = tools(workspace, consent)?;
     let mut tally = Tally::default();
     // One failed binary must not hide the results of the others.
     let mut cargo = workspace.cargo("test --workspace --locked --no-fail-fast");
-    let mut skipped = Vec::new();
-    match venvs {
-        // Absolute: tests start in their own package's folder.
-        Some((venv, mcp_1)) => {
-            let (node, modules) = install::node(workspace, consent, &venv, NODE)
-                .context("with NFRX_OFFLINE=1 the other tests run without it")?;
-            let (_, sdk_modules) = install::node(workspace, consent, &venv, SDK)
-                .context("with NFRX_OFFLINE=1 the other tests run without it")?;
-            cargo
-                .env("NFRX_PYTHON", venv.join("bin/python"))
-                .env("NFRX_PYTHON_MCP_1", mcp_1.join("bin/python"))
-                .env("NFRX_NODE", node)
-                .env("NFRX_NODE_MODULES", modules)
-                .env("NFRX_SDK_NODE_MODULES", sdk_modules);
-            match install::command(workspace, consent, &install::BROWSER, &named(&[BROWSER_TESTS]))? {
-                Some(browser) => drop(cargo.env("NFRX_BROWSER", browser)),
-                None => skipped.push(BROWSER_TESTS),
-            }
-        }
-        None => {
-            cargo.env_remove("NFRX_PYTHON").env_remove("NFRX_PYTHON_MCP_1");
-            skipped.extend([PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
-        }
-    }
-    match install::command(workspace, consent, &install::NGINX, &named(&[NGINX_TESTS]))? {
-        Some(nginx) => drop(cargo.env("NFRX_NGINX", nginx)),
-        None => skipped.push(NGINX_TESTS),
-    }
-    match install::command(workspace, consent, &install::CADDY, &named(&[CADDY_TESTS]))? {
-        Some(caddy) => drop(cargo.env("NFRX_CADDY", caddy)),
-        None => skipped.push(CADDY_TESTS),
-    }
-    if !skipped.is_empty() {
-        cargo.arg("--").args(skipped.iter().flat_map(|mark| ["--skip", mark]));
+    // What is not here may be named in our own environment.
+    cargo.env_remove("NFRX_PYTHON").env_remove("NFRX_PYTHON_MCP_1").envs(tools.paths);
+    if !tools.missing.is_empty() {
+        cargo.arg("--").args(tools.missing.iter().flat_map(|mark| ["--skip", mark]));
     }
     let mut all_succeeded = tally.run(cargo)?;
     // The pool's slots once more, with loom's lock instead of the real one.
@@ -96,6 +67,51 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result<()> {
         Tally { passed: 0, .. } => bail!("no test ran"),
         _ => Ok(()),
     }
+}
+
+/// What tests need beyond cargo, as far as it is here.
+#[derive(Debug, Default)]
+struct Tools {
+    /// The variables in which tests find it. Absolute: tests start in their own package's folder.
+    paths: Vec<(&'static str, PathBuf)>,
+    /// The marks of tests that lack something.
+    missing: Vec<&'static str>,
+}
+
+impl Tools {
+    /// Notes where the command of a need is, or that tests with `mark` lack it.
+    fn add(&mut self, mark: &'static str, variable: &'static str, command: Option<&str>) {
+        match command {
+            Some(command) => self.paths.push((variable, command.into())),
+            None => self.missing.push(mark),
+        }
+    }
+}
+
+fn tools(workspace: &Workspace, consent: Consent) -> Result<Tools> {
+    let left_out = named(&[PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]);
+    let without = "with NFRX_OFFLINE=1 the other tests run without it";
+    let python = |environment| install::python(workspace, consent, environment, &left_out).context(without);
+    let command = |need, mark| install::command(workspace, consent, need, &named(&[mark]));
+    let mut tools = Tools::default();
+    match python(PYTHON)?.zip(python(PYTHON_MCP_1)?) {
+        Some((venv, mcp_1)) => {
+            let node = |packages| install::node(workspace, consent, &venv, packages).context(without);
+            let ((node, modules), (_, sdk_modules)) = (node(NODE)?, node(SDK)?);
+            tools.paths = vec![
+                ("NFRX_PYTHON", venv.join("bin/python")),
+                ("NFRX_PYTHON_MCP_1", mcp_1.join("bin/python")),
+                ("NFRX_NODE", node),
+                ("NFRX_NODE_MODULES", modules),
+                ("NFRX_SDK_NODE_MODULES", sdk_modules),
+            ];
+            tools.add(BROWSER_TESTS, "NFRX_BROWSER", command(&install::BROWSER, BROWSER_TESTS)?);
+        }
+        None => tools.missing.extend([PYTHON_TESTS, NODE_TESTS, BROWSER_TESTS]),
+    }
+    tools.add(NGINX_TESTS, "NFRX_NGINX", command(&install::NGINX, NGINX_TESTS)?);
+    tools.add(CADDY_TESTS, "NFRX_CADDY", command(&install::CADDY, CADDY_TESTS)?);
+    Ok(tools)
 }
 
 /// The tests with these marks, in words.
