@@ -1,5 +1,8 @@
 //! What the fixture answers to which request.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
     ErrorData, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
@@ -29,11 +32,19 @@ pub(crate) enum Change {
 pub(crate) struct Fixture {
     pub(crate) tasks: TaskManager,
     pub(crate) changes: broadcast::Sender<Change>,
+    /// Of listeners that may be acknowledged by now, and do not listen yet: a client that has heard so may
+    /// change something at once.
+    accepted: Arc<Mutex<VecDeque<broadcast::Receiver<Change>>>>,
 }
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self { tasks: TaskManager::new(), changes: broadcast::channel(16).0 }
+        let (changes, accepted) = (broadcast::channel(16).0, Arc::default());
+        Self { tasks: TaskManager::new(), changes, accepted }
+    }
+
+    fn accepted<T>(&self, work: impl FnOnce(&mut VecDeque<broadcast::Receiver<Change>>) -> T) -> T {
+        work(&mut self.accepted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -157,11 +168,14 @@ impl ServerHandler for Fixture {
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        self.accepted(|accepted| accepted.push_back(self.changes.subscribe()));
         Some(requested.supported_by(&self.get_info().capabilities))
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let mut changes = self.changes.subscribe();
+        // Any will do that is not younger than the acknowledgement.
+        let accepted = self.accepted(VecDeque::pop_front);
+        let mut changes = accepted.unwrap_or_else(|| self.changes.subscribe());
         loop {
             let change = tokio::select! {
                 () = context.cancelled() => return Ok(()),
