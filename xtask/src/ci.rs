@@ -25,7 +25,7 @@ const STEPS: &[&[Step]] = &[
 ];
 
 /// What is run before a release.
-const LONG_STEPS: &[&[Step]] = &[&[("long soak", soak::long)], &[("long fuzz", fuzz::long)]];
+const LONG_STEPS: &[&[Step]] = &[&[("long soak", soak::long), ("long fuzz", fuzz::long)]];
 
 /// Runs the steps in order, the long ones if `full`, stops after the row in which one fails, and
 /// closes with what each took.
