@@ -315,17 +315,51 @@ async fn drained(
 async fn follow(mut states: watch::Receiver<LinkState>, status: StatusBoard) {
     loop {
         let state = states.borrow_and_update().clone();
+        if let LinkState::Waiting { reason, .. } = &state {
+            status.link_failures().with([reason]).inc();
+        }
         status.update(|status| {
             status.connecting = state == LinkState::Connecting;
             status.connected_to_server = matches!(state, LinkState::Connected { .. });
             match state {
                 LinkState::Connected { worker_id } => status.worker_id = worker_id,
-                LinkState::Waiting { error } => status.last_error = error,
+                LinkState::Waiting { error, .. } => status.last_error = error,
                 LinkState::Connecting => {}
             }
         });
         if states.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nfrx_spi::metrics::{Instrument as _, SampleValue};
+    use nfrx_tunnel::LinkError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_time_without_a_tunnel_is_counted_by_its_reason() {
+        let (links, states) = watch::channel(LinkState::Connecting);
+        let status = StatusBoard::default();
+        let mut told = status.watch();
+        let link = async {
+            for reason in LinkError::REASONS.into_iter().chain(["flood"]) {
+                links.send_replace(LinkState::Connecting);
+                told.wait_for(|status| status.connecting).await.expect("it is there");
+                links.send_replace(LinkState::Waiting { error: String::new(), reason });
+                told.wait_for(|status| !status.connecting).await.expect("it is there");
+            }
+            drop(links);
+        };
+        tokio::join!(link, follow(states, status.clone()));
+        // Seen to fail: without the count.
+        for reason in LinkError::REASONS {
+            let expected = if reason == "flood" { 2.0 } else { 1.0 };
+            let counted = status.link_failures().with([reason]).value();
+            assert_eq!(counted, SampleValue::Number(expected), "{reason}");
         }
     }
 }

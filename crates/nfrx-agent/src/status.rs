@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use nfrx_spi::metrics::{Counter, Family};
+use nfrx_tunnel::LinkError;
 use tokio::sync::watch;
 
 use crate::jobs::{JobGuard, Jobs};
@@ -111,10 +113,35 @@ impl fmt::Display for AgentState {
 }
 
 /// Where the parts of an agent write what they know. Clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct StatusBoard {
     status: Arc<watch::Sender<AgentStatus>>,
     jobs: Arc<Jobs>,
+    link_failures: Arc<LinkFailures>,
+}
+
+/// How often there was no tunnel, by reason.
+pub(crate) type LinkFailures = Family<Counter, 1>;
+
+impl Default for StatusBoard {
+    fn default() -> Self {
+        let link_failures = Family::new(
+            "nfrx_worker_link_failures_total",
+            "tunnels that ended and dials that failed",
+            ["reason"],
+            LinkError::REASONS.len(),
+            Counter::default,
+        );
+        // Served from the start: an alert on growth needs the zero that it grows from.
+        LinkError::REASONS.iter().for_each(|reason| drop(link_failures.with([reason])));
+        Self { status: Arc::default(), jobs: Arc::default(), link_failures: Arc::new(link_failures) }
+    }
+}
+
+impl fmt::Debug for StatusBoard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusBoard").field("status", &self.status.borrow()).finish_non_exhaustive()
+    }
 }
 
 impl StatusBoard {
@@ -151,6 +178,10 @@ impl StatusBoard {
     /// What became of all requests so far.
     pub(crate) fn jobs(&self) -> &Jobs {
         &self.jobs
+    }
+
+    pub(crate) fn link_failures(&self) -> &Arc<LinkFailures> {
+        &self.link_failures
     }
 }
 

@@ -139,6 +139,7 @@ impl Inner {
                 }
                 _ = idle.tick(), if !is_closing => {
                     if state.was_idle() {
+                        self.telemetry.refuse(Bound::Idle);
                         return;
                     }
                 }

@@ -17,6 +17,8 @@ pub(crate) enum Bound {
     ConnectionsPerAddress,
     /// The request's head took too long.
     HeadTime,
+    /// The connection rested for too long.
+    Idle,
     /// The client took nothing for too long.
     WriteStall,
     /// 431.
@@ -52,10 +54,11 @@ pub(crate) enum Bound {
 
 impl Bound {
     /// All of them, as they are served from the start.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::HeadTime,
+        Self::Idle,
         Self::WriteStall,
         Self::HeadBytes,
         Self::UriBytes,
@@ -78,6 +81,7 @@ impl Bound {
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
             Self::HeadTime => "head_time",
+            Self::Idle => "idle",
             Self::WriteStall => "write_stall",
             Self::HeadBytes => "head_bytes",
             Self::UriBytes => "uri_bytes",

@@ -1,13 +1,16 @@
 //! What happens to the tunnels of a process, for metrics.
 
+use std::io;
 use std::sync::Arc;
 
 use nfrx_spi::Collector;
 use nfrx_spi::metrics::{Counter, Family, Gauge, Instrument, MetricFamily, Sample};
 
-/// Tunnels that a peer floods with frames or messages, and those whose message is too large.
+/// Tunnels that a peer floods with frames or messages, those whose message is too large, and those
+/// that fail for reasons of their own.
 pub(crate) const FLOOD: &str = "flood";
 pub(crate) const MESSAGE_BYTES: &str = "message_bytes";
+pub(crate) const BROKEN: &str = "broken";
 
 /// Why tunnels end: served from the start, since an alert on growth needs the zero that it
 /// grows from.
@@ -19,7 +22,7 @@ const REASONS: [&str; 12] = [
     "protocol_error",
     "agent_left",
     "unauthorized",
-    "broken",
+    BROKEN,
     "refused",
     "unregistered",
     FLOOD,
@@ -76,6 +79,17 @@ impl TunnelCounters {
     /// `broken`, `refused`, `unregistered`, `flood`, `message_bytes`.
     pub fn closed(&self, reason: &str) -> Arc<Counter> {
         self.closed.with([reason])
+    }
+}
+
+/// The reason of a tunnel that ended since its connection failed, at either end.
+pub(crate) fn why_failed(error: &h2::Error) -> &'static str {
+    let is_ours = error.is_go_away() && error.is_library();
+    match error.get_io().map(io::Error::kind) {
+        Some(io::ErrorKind::QuotaExceeded) => FLOOD,
+        Some(io::ErrorKind::FileTooLarge) => MESSAGE_BYTES,
+        None if is_ours && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => FLOOD,
+        _ => BROKEN,
     }
 }
 

@@ -12,7 +12,7 @@ pub use crate::v1::socket::{Heard, Socket};
 
 use crate::agent::Ended;
 use crate::control::ByeCode;
-use crate::link::LinkState;
+use crate::link::{LinkState, Loss};
 
 /// The relay's end of such a protocol. Called once for each upgraded connection, in a task
 /// of the tunnels' own.
@@ -59,15 +59,15 @@ pub enum LegacyEnd {
         /// What it says.
         reason: String,
     },
-    /// It broke; the text is for the agent's operator.
-    Lost(String),
+    /// It broke.
+    Lost(Loss),
 }
 
 impl From<LegacyEnd> for Ended {
     fn from(end: LegacyEnd) -> Self {
         match end {
             LegacyEnd::Drained => Self::Drained,
-            LegacyEnd::Lost(problem) => Self::Lost(problem),
+            LegacyEnd::Lost(loss) => Self::Lost(loss),
             LegacyEnd::Closed { code, reason } => Self::Bye { code: ByeCode::of_close(code), reason },
         }
     }

@@ -41,7 +41,7 @@ pub use counters::TunnelCounters;
 pub use dial::{Connect, Connection, DialError, ServerUrl, TcpConnect};
 pub use headers::{STREAM_HINT, strip_connection_headers, strip_where};
 pub use limits::{STREAM_WINDOW, STREAMS_MAX};
-pub use link::{LinkConfig, LinkError, LinkParts, LinkState, keep_connected, keep_connected_or};
+pub use link::{LinkConfig, LinkError, LinkParts, LinkState, Loss, keep_connected, keep_connected_or};
 pub use passing::{
     mark_event_stream, mark_request, strip_answer_headers, strip_client_headers, worker_target,
 };

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::agent::{AgentService, Ended, Identity, Offer, Session, Shared, serve};
 use crate::control::ByeCode;
+use crate::counters::{BROKEN, FLOOD, MESSAGE_BYTES, why_failed};
 use crate::dial::{Carrier, Connect, DialError, ServerUrl, dial};
 use crate::legacy::{LegacyLink, LegacySession};
 use crate::v1;
@@ -51,6 +52,8 @@ pub enum LinkState {
     Waiting {
         /// The text may name addresses: it is for the agent's own operator.
         error: String,
+        /// The same in one of [`LinkError::REASONS`].
+        reason: &'static str,
     },
 }
 
@@ -67,11 +70,68 @@ pub enum LinkError {
         reason: String,
     },
     /// The connection broke, and reconnecting is off.
-    #[error("the connection to the server broke: {problem}; set RECONNECT=true to dial again")]
-    Lost {
-        /// How.
-        problem: String,
-    },
+    #[error("the connection to the server broke: {0}; set RECONNECT=true to dial again")]
+    Lost(Loss),
+}
+
+impl LinkError {
+    /// What [`LinkError::reason`] may say.
+    pub const REASONS: [&str; 7] = [UNREACHABLE, UNAUTHORIZED, CLOSED, SILENT, FLOOD, MESSAGE_BYTES, BROKEN];
+
+    /// In one word, for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Dial(DialError::Unauthorized { .. }) => UNAUTHORIZED,
+            Self::Dial(_) => UNREACHABLE,
+            Self::Closed { .. } => CLOSED,
+            Self::Lost(loss) => loss.reason,
+        }
+    }
+}
+
+const UNREACHABLE: &str = "unreachable";
+const UNAUTHORIZED: &str = "unauthorized";
+const CLOSED: &str = "closed";
+const SILENT: &str = "silent";
+
+/// How a tunnel broke.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Loss {
+    /// One of [`LinkError::REASONS`].
+    pub(crate) reason: &'static str,
+    /// For the agent's operator.
+    problem: String,
+}
+
+impl Loss {
+    /// `reason` is one of [`LinkError::REASONS`], such as a socket gives that refuses something.
+    pub fn new(reason: &'static str, problem: impl Into<String>) -> Self {
+        Self { reason, problem: problem.into() }
+    }
+
+    /// The other end said or took nothing for too long.
+    pub fn silence(problem: &str) -> Self {
+        Self::new(SILENT, problem)
+    }
+
+    /// The connection failed; `what` stands before the error.
+    pub(crate) fn of_connection(error: &h2::Error, what: &str) -> Self {
+        Self::new(why_failed(error), format!("{what}{error}"))
+    }
+}
+
+/// It just broke.
+impl From<&str> for Loss {
+    fn from(problem: &str) -> Self {
+        Self::new(BROKEN, problem)
+    }
+}
+
+impl From<String> for Loss {
+    fn from(problem: String) -> Self {
+        Self::new(BROKEN, problem)
+    }
 }
 
 /// What an agent puts behind its link.
@@ -137,7 +197,7 @@ pub async fn keep_connected_or(
             Err(error) => (error.into(), backoff.next_wait()),
         };
         let text = full_text(&error);
-        session.state.send_replace(LinkState::Waiting { error: text.clone() });
+        session.state.send_replace(LinkState::Waiting { error: text.clone(), reason: error.reason() });
         if !config.reconnect {
             return Err(error);
         }
@@ -185,7 +245,7 @@ impl From<Ended> for LinkError {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Bye { reason, .. } => Self::Closed { reason },
-            Ended::Lost(problem) => Self::Lost { problem },
+            Ended::Lost(loss) => Self::Lost(loss),
             Ended::Drained => Self::Closed { reason: "drained".to_owned() },
         }
     }

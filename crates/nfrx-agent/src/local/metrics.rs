@@ -20,8 +20,11 @@ pub(super) struct MetricsRoute {
 impl MetricsRoute {
     pub(super) fn new(board: StatusBoard) -> Self {
         let mut registry = Registry::default();
-        let collectors: [Arc<dyn Collector>; 2] =
-            [Arc::new(WorkerMetrics { board }), Arc::new(ProcessMetrics::new())];
+        let collectors: [Arc<dyn Collector>; 3] = [
+            Arc::clone(board.link_failures()) as Arc<dyn Collector>,
+            Arc::new(WorkerMetrics { board }),
+            Arc::new(ProcessMetrics::new()),
+        ];
         for collector in collectors {
             // The names are ours and differ.
             let _ = registry.register(collector);

@@ -187,6 +187,7 @@ async fn each_metric_moves_as_its_name_says() {
     until(&stand.scene.status, AgentState::NotReady).await;
     assert_eq!(stand.metric("nfrx_worker_connected_to_server").await, 1.0);
     assert_eq!(stand.metric("nfrx_worker_connected_to_backend").await, 0.0);
+    assert_eq!(stand.metric("nfrx_worker_link_failures_total{reason=\"flood\"}").await, 0.0);
     assert_eq!(stand.metric("nfrx_worker_max_concurrency").await, 0.0);
     stand.scene.there.send_replace(Some(true));
     until(&stand.scene.status, AgentState::ConnectedIdle).await;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nfrx_runtime::DrainWatch;
 use nfrx_spi::{BoxFuture, Io};
+use nfrx_tunnel::Loss;
 use nfrx_tunnel::legacy::{Heard, LegacyEnd, LegacyLink, LegacySession, Socket};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -52,10 +53,11 @@ impl LegacyLink for OldLink {
         Box::pin(async move {
             let offers = service.offered();
             let [offer] = offers.as_slice() else {
-                return LegacyEnd::Lost(format!(
+                let problem = format!(
                     "this nfrx server is an old release, which takes one MCP server from an agent: run an agent for each of the {}, or update the server",
                     offers.len()
-                ));
+                );
+                return LegacyEnd::Lost(problem.into());
             };
             run(service, offer.clone(), io, session).await
         })
@@ -75,7 +77,7 @@ async fn run(
     let id = match registered {
         Ok(Ok(id)) => id,
         Ok(Err(end)) => return end,
-        Err(_) => return LegacyEnd::Lost("the server did not acknowledge the registration".to_owned()),
+        Err(_) => return LegacyEnd::Lost(Loss::silence("the server did not acknowledge the registration")),
     };
     info!(server = id, "connected to a server of an old release: no sessions, streams or progress");
     session.connected(id);
@@ -119,10 +121,9 @@ async fn registered(socket: &mut Socket) -> Result<String, LegacyEnd> {
 fn ended(heard: Heard) -> LegacyEnd {
     match heard {
         Heard::Closed(Some((code, reason))) => LegacyEnd::Closed { code, reason },
-        Heard::Refused { problem, .. } | Heard::Broken(problem) => LegacyEnd::Lost(problem),
-        Heard::Closed(None) | Heard::Text(_) | Heard::Beat => {
-            LegacyEnd::Lost("the server hung up".to_owned())
-        }
+        Heard::Refused { reason, problem } => LegacyEnd::Lost(Loss::new(reason, problem)),
+        Heard::Broken(problem) => LegacyEnd::Lost(problem.into()),
+        Heard::Closed(None) | Heard::Text(_) | Heard::Beat => LegacyEnd::Lost("the server hung up".into()),
     }
 }
 
@@ -163,7 +164,7 @@ impl Link {
                 },
                 _ = beat.tick() => {
                     if self.heard.elapsed() >= SILENCE_MAX {
-                        return LegacyEnd::Lost("nothing came from the server for too long".to_owned());
+                        return LegacyEnd::Lost(Loss::silence("nothing came from the server for too long"));
                     }
                     self.socket.say(Frame { t: "ping".to_owned(), ..Frame::default() }.text());
                 }

@@ -1,5 +1,7 @@
 //! Another reading of a stream of events, which tests and the fuzzer hold ours against.
 
+#![allow(unreachable_pub, reason = "public for the fuzzer, which is a feature")]
+
 /// The whole events of a stream as the HTML standard reads them (§9.2.6): the fields of each.
 pub fn events(text: &str) -> Vec<Vec<(String, String)>> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");

@@ -24,7 +24,7 @@ async fn refusals_are_served_as_zero_before_the_first() {
         (
             "nfrx_server_refused_total",
             "body_bytes body_silence connections connections_per_address draining head_bytes head_time \
-             http2_flood http2_streams key_tunnels login login_rate malformed origin sessions uri_bytes \
+             http2_flood http2_streams idle key_tunnels login login_rate malformed origin sessions uri_bytes \
              watchers write_stall",
         ),
         (

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 
 use super::serve::{Ended, GOODBYE, Session};
 use crate::control::{AgentMessage, ByeCode, Lines, RelayMessage, line};
+use crate::link::Loss;
 
 /// How long the relay may take to welcome us.
 const WELCOME_MAX: Duration = Duration::from_secs(15);
@@ -37,8 +38,8 @@ pub(super) async fn keep(
             Duration::from_millis(heartbeat_ms.clamp(100, 60_000))
         }
         Ok(Some(RelayMessage::Bye { code, reason })) => return Ended::Bye { code, reason },
-        Ok(_) => return Ended::Lost("the relay closed the control stream".to_owned()),
-        Err(_) => return Ended::Lost("the relay did not answer the registration".to_owned()),
+        Ok(_) => return Ended::Lost("the relay closed the control stream".into()),
+        Err(_) => return Ended::Lost(Loss::silence("the relay did not answer the registration")),
     };
     let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,7 +50,7 @@ pub(super) async fn keep(
                 Some(RelayMessage::Bye { code, reason }) => return Ended::Bye { code, reason },
                 Some(RelayMessage::Drain) => info!("the server drains; reconnecting when it closes"),
                 Some(RelayMessage::Welcome { .. }) => debug!("welcomed twice"),
-                None => return Ended::Lost("the relay closed the control stream".to_owned()),
+                None => return Ended::Lost("the relay closed the control stream".into()),
             },
             changed = offers.changed(), if !draining => {
                 if changed.is_err() {
@@ -60,7 +61,7 @@ pub(super) async fn keep(
             }
             () = tokio::time::sleep((3 * heartbeat).saturating_sub(session.silence())) => {
                 if session.silence() >= 3 * heartbeat {
-                    return Ended::Lost("nothing came from the relay for too long".to_owned());
+                    return Ended::Lost(Loss::silence("nothing came from the relay for too long"));
                 }
             }
             _ = beat.tick() => {

@@ -20,7 +20,7 @@ use tracing::debug;
 use super::{AgentService, Identity, Offer, control, stream};
 use crate::control::{ByeCode, PATH, RESERVED_PATH};
 use crate::limits;
-use crate::link::LinkState;
+use crate::link::{LinkState, Loss};
 use crate::turn::Turn;
 use crate::ws_io::WsIo;
 
@@ -68,7 +68,7 @@ pub(crate) enum Ended {
     /// The relay said goodbye.
     Bye { code: ByeCode, reason: String },
     /// It broke.
-    Lost(String),
+    Lost(Loss),
 }
 
 impl Session {
@@ -92,8 +92,8 @@ pub(crate) async fn serve(io: Pin<Box<dyn Io>>, session: &Session) -> Ended {
     let turn = io.turn();
     let mut connection = match tokio::time::timeout(HANDSHAKE_MAX, limits::server().handshake(io)).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Ended::Lost(format!("the HTTP/2 handshake failed: {error}")),
-        Err(_) => return Ended::Lost("the HTTP/2 handshake took too long".to_owned()),
+        Ok(Err(error)) => return Ended::Lost(Loss::of_connection(&error, "the HTTP/2 handshake failed: ")),
+        Err(_) => return Ended::Lost(Loss::silence("the HTTP/2 handshake took too long")),
     };
     let mut streams = JoinSet::new();
     let ended = carry(&mut connection, &mut streams, session, &turn).await;
@@ -147,9 +147,11 @@ async fn carry(
                     streams.spawn(Box::pin(stream::serve(request, respond, service, turn)));
                     tell(&count, streams.len());
                 }
-                Some(Err(error)) => return last_word(control, Ended::Lost(error.to_string())),
+                Some(Err(error)) => {
+                    return last_word(control, Ended::Lost(Loss::of_connection(&error, "")));
+                }
                 None => {
-                    let closed = Ended::Lost("the relay closed the tunnel".to_owned());
+                    let closed = Ended::Lost("the relay closed the tunnel".into());
                     return last_word(control, closed);
                 }
             },
@@ -179,7 +181,7 @@ fn last_word(control: Option<ControlTask>, ended: Ended) -> Ended {
 async fn unopened(session: &Session, deadline: Instant) -> Ended {
     tokio::select! {
         () = tokio::time::sleep_until(deadline) => {
-            Ended::Lost("the relay did not open the control stream".to_owned())
+            Ended::Lost(Loss::silence("the relay did not open the control stream"))
         }
         () = session.drain.draining() => Ended::Drained,
     }

@@ -3,7 +3,6 @@
 //! in one turn leaves in one write.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -25,7 +24,7 @@ use super::control::{self, Control, ControlStream};
 use super::pump::{Call, pump};
 use super::stream::Buffer;
 use super::{Handle, INBOX, KeyWatch, Orders, Parts, Pulse, refuse_rest};
-use crate::counters::{Counted, FLOOD, MESSAGE_BYTES, TunnelCounters};
+use crate::counters::{Counted, TunnelCounters, why_failed};
 use crate::limits::{self, STREAMS_MAX};
 use crate::ws_io::WsIo;
 
@@ -87,17 +86,6 @@ pub(super) async fn run(parts: Arc<Parts>, io: Pin<Box<dyn Io>>, caller: Caller,
     counters.closed(reason).inc();
     // Boxed: what is needed at the end alone would double the task of each idle tunnel.
     Box::pin(engine.close(goodbye)).await;
-}
-
-/// The reason in metrics of a connection that failed.
-fn why(error: &h2::Error) -> &'static str {
-    let is_ours = error.is_go_away() && error.is_library();
-    match error.get_io().map(io::Error::kind) {
-        Some(io::ErrorKind::QuotaExceeded) => FLOOD,
-        Some(io::ErrorKind::FileTooLarge) => MESSAGE_BYTES,
-        None if is_ours && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => FLOOD,
-        _ => "broken",
-    }
 }
 
 /// Asks the agent for a sign of life now and then, and measures the round trip.
@@ -174,7 +162,7 @@ impl Engine {
                 Ok(()) => "broken",
                 Err(error) => {
                     debug!(%error, "a tunnel's connection failed");
-                    why(&error)
+                    why_failed(&error)
                 }
             });
         }

@@ -24,7 +24,9 @@ use super::frame::{Kind, Outgoing, RequestFrame};
 use super::socket::{Heard, Socket};
 use crate::agent::{Ended, Session};
 use crate::control::ByeCode;
+use crate::counters::FLOOD;
 use crate::limits::STREAMS_MAX;
+use crate::link::Loss;
 use exchange::{Answer, exchange, refuse};
 
 #[cfg(feature = "fuzzing")]
@@ -116,10 +118,10 @@ impl Tunnel {
                         *self.session.heard.lock() = Some(Instant::now());
                     }
                     if self.session.silence() >= SILENCE_MAX {
-                        return Ended::Lost("nothing came from the server for too long".to_owned());
+                        return Ended::Lost(Loss::silence("nothing came from the server for too long"));
                     }
                     if self.socket.urgent_len() >= UNSAID_MAX {
-                        return Ended::Lost("the server took nothing for too long".to_owned());
+                        return Ended::Lost(Loss::silence("the server took nothing for too long"));
                     }
                     self.socket.say(Outgoing::Heartbeat((self.session.heartbeat)()).text());
                     self.socket.ping();
@@ -149,7 +151,7 @@ impl Tunnel {
             let mut done = false;
             let sent = self.socket.poll_send(cx, |cx| next_answer(cx, answers, requests, &mut done));
             if sent.is_ready() {
-                return Poll::Ready(Some(Ended::Lost("the connection broke".to_owned())));
+                return Poll::Ready(Some(Ended::Lost("the connection broke".into())));
             }
             while let Poll::Ready(Some(_)) = self.running.poll_join_next(cx) {}
             if done {
@@ -158,15 +160,19 @@ impl Tunnel {
             let Poll::Ready(heard) = self.socket.poll_hear(cx) else { return Poll::Pending };
             *self.session.heard.lock() = Some(Instant::now());
             if self.requests.len() >= 2 * STREAMS_MAX as usize {
-                return Poll::Ready(Some(Ended::Lost("the server asks and takes no answers".to_owned())));
+                return Poll::Ready(Some(Ended::Lost(Loss::new(
+                    FLOOD,
+                    "the server asks and takes no answers",
+                ))));
             }
             match heard {
                 Heard::Text(text) => self.take(&text),
                 Heard::Beat => {}
                 Heard::Closed(frame) => return Poll::Ready(Some(closed(frame))),
-                Heard::Refused { problem, .. } | Heard::Broken(problem) => {
-                    return Poll::Ready(Some(Ended::Lost(problem)));
+                Heard::Refused { reason, problem } => {
+                    return Poll::Ready(Some(Ended::Lost(Loss::new(reason, problem))));
                 }
+                Heard::Broken(problem) => return Poll::Ready(Some(Ended::Lost(problem.into()))),
             }
         }
         cx.waker().wake_by_ref();
@@ -230,6 +236,6 @@ fn next_answer(
 
 /// What a server's close frame means for dialing again.
 fn closed(frame: Option<(u16, String)>) -> Ended {
-    let Some((code, reason)) = frame else { return Ended::Lost("the server hung up".to_owned()) };
+    let Some((code, reason)) = frame else { return Ended::Lost("the server hung up".into()) };
     Ended::Bye { code: ByeCode::of_close(code), reason }
 }

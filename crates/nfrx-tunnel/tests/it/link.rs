@@ -115,7 +115,7 @@ async fn a_wrong_key_is_tried_slowly_and_says_what_to_fix() {
     let rig = Plan { answer: Some(answer), ..Plan::default() }.start(Service(nothing));
     let mut state = rig.state.clone();
     let state = soon(state.wait_for(|state| matches!(state, LinkState::Waiting { .. }))).await;
-    let LinkState::Waiting { error } = state.expect("the agent lives").clone() else { unreachable!() };
+    let LinkState::Waiting { error, .. } = state.expect("the agent lives").clone() else { unreachable!() };
     assert!(error.contains("set CLIENT_KEY") && error.contains("unknown key"), "{error}");
     let start = Instant::now();
     soon(rig.way.dials.subscribe().wait_for(|dials| *dials >= 3)).await.expect("it dials");
@@ -194,7 +194,7 @@ async fn a_dead_path_is_noticed_at_both_ends() {
     rig.relay.pool.until(|seen| seen.left == 1).await;
     assert!(start.elapsed() <= Duration::from_secs(16), "{:?}", start.elapsed());
     match rig.end().await {
-        Err(LinkError::Lost { problem }) => assert!(problem.contains("nothing came"), "{problem}"),
+        Err(LinkError::Lost(loss)) => assert!(loss.to_string().contains("nothing came"), "{loss}"),
         other => panic!("the silence became {other:?}"),
     }
     assert!(start.elapsed() <= Duration::from_secs(20), "{:?}", start.elapsed());
