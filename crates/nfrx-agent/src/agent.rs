@@ -13,7 +13,7 @@ use nfrx_tunnel::{
     AgentService, Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer,
     ServerUrl, TcpConnect, keep_connected_or,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -167,7 +167,14 @@ impl Agent {
             reconnect: self.config.reconnect,
         };
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
-        let mut link = pin!(keep_connected_or(link, parts, legacy));
+        let (end, ended) = oneshot::channel();
+        // In a task of its own: before a runtime looks at its first future again, which may be this one,
+        // it asks the system for news, and each answer would wait for that.
+        drain.spawn("link", async move {
+            let _ = end.send(keep_connected_or(link, parts, legacy).await);
+        });
+        // Cut, it has no end to tell.
+        let mut link = pin!(async move { ended.await.unwrap_or(Ok(())) });
         let limit = self.config.drain_timeout;
         let mut watcher = Watcher { hold, status: self.status.clone(), limit, deadline: None };
         let result = tokio::select! {
