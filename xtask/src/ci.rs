@@ -12,7 +12,7 @@ use crate::{counts, deny, fuzz, soak, test, tidy};
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
 
-/// Those of a row run side by side: what mostly waits, beside what only computes.
+/// Those of a row run side by side: what waits or has a fixed time, beside what computes.
 const STEPS: &[&[Step]] = &[
     &[("format", format)],
     &[("tidy", tidy::run)],
@@ -47,6 +47,9 @@ fn run_row(workspace: &Workspace, row: &[Step], times: &mut Vec<(&'static str, D
         println!("\n== {name}");
         let (result, took) = timed(|| step(workspace));
         println!("== {name} took {:.1} s", took.as_secs_f64());
+        if let Err(error) = &result {
+            println!("== {name} failed: {error:#}");
+        }
         (result.with_context(|| format!("ci failed at {name}")), (name, took))
     };
     let results: Vec<_> = thread::scope(|scope| {
@@ -86,31 +89,39 @@ fn table(times: &[(&str, Duration)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{Condvar, Mutex};
     use std::time::Duration;
 
-    use anyhow::bail;
+    use anyhow::{Result, bail, ensure};
 
     use super::{Step, run_row, table};
     use crate::shell::Workspace;
 
-    static BOTH: Barrier = Barrier::new(2);
+    static ARRIVED: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 
-    // Seen to fail: with steps one after the other, which never ends; with the first result alone.
+    /// Waits for the other of two.
+    fn meet() -> Result<()> {
+        let (count, changed) = &ARRIVED;
+        let mut arrived = count.lock().unwrap();
+        *arrived += 1;
+        changed.notify_all();
+        let waited = changed.wait_timeout_while(arrived, Duration::from_secs(10), |arrived| *arrived < 2);
+        ensure!(*waited.unwrap().0 == 2, "nobody came");
+        Ok(())
+    }
+
+    // Seen to fail: with steps one after the other; with the first result alone.
     #[test]
     fn steps_of_a_row_run_side_by_side_and_one_that_fails_fails_the_row() {
-        let meet: Step = ("meet", |_| {
-            BOTH.wait();
-            Ok(())
-        });
-        let meet_and_fail: Step = ("fail", |_| {
-            BOTH.wait();
+        let well: Step = ("well", |_| meet());
+        let fail: Step = ("fail", |_| {
+            meet()?;
             bail!("on purpose")
         });
         let mut times = Vec::new();
-        let error = run_row(&Workspace::find().unwrap(), &[meet, meet_and_fail], &mut times).unwrap_err();
+        let error = run_row(&Workspace::find().unwrap(), &[well, fail], &mut times).unwrap_err();
         assert_eq!(format!("{error:#}"), "ci failed at fail: on purpose");
-        assert_eq!(times.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["meet", "fail"]);
+        assert_eq!(times.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["well", "fail"]);
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn targets(workspace: &Workspace, wanted: Option<&str>) -> Result<Vec<String>> {
     }
 }
 
-/// Whether there is a compiler of C++, from now on or before; why not, is printed.
+/// Whether there is a compiler of C++, which is installed if it may be; if not, that is printed.
 fn can_build(workspace: &Workspace, consent: Consent) -> Result<bool> {
     let compiler = install::command(workspace, consent, &install::CPP, "the fuzzer, which is C++")?;
     Ok(compiler.is_some())

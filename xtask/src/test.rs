@@ -149,7 +149,7 @@ impl Tally {
         echo(&cargo);
         let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
         let output = child.stdout.take().context("cargo has no standard output")?;
-        self.pass_through(output, &mut std::io::stdout().lock())?;
+        self.pass_through(output, &mut std::io::stdout())?;
         Ok(child.wait().context("cannot wait for cargo")?.success())
     }
 

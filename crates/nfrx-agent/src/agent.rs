@@ -168,13 +168,14 @@ impl Agent {
         };
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
         let (end, ended) = oneshot::channel();
-        // In a task of its own: before a runtime looks at its first future again, which may be this one,
-        // it asks the system for news, and each answer would wait for that.
+        // In a task of its own: a runtime asks the system for events before it polls the future of
+        // `block_on` again, which this may be, and each answer would wait for that.
         drain.spawn("link", async move {
             let _ = end.send(keep_connected_or(link, parts, legacy).await);
         });
-        // Cut, it has no end to tell.
-        let mut link = pin!(async move { ended.await.unwrap_or(Ok(())) });
+        // Nothing has cut it where this is asked, so it panicked.
+        let panicked = || Err(LinkError::Lost("the link panicked".into()));
+        let mut link = pin!(async move { ended.await.unwrap_or_else(|_| panicked()) });
         let limit = self.config.drain_timeout;
         let mut watcher = Watcher { hold, status: self.status.clone(), limit, deadline: None };
         let result = tokio::select! {

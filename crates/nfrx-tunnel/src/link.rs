@@ -76,13 +76,17 @@ pub enum LinkError {
 
 impl LinkError {
     /// What [`LinkError::reason`] may say.
-    pub const REASONS: [&str; 7] = [UNREACHABLE, UNAUTHORIZED, CLOSED, SILENT, FLOOD, MESSAGE_BYTES, BROKEN];
+    pub const REASONS: [&str; 8] =
+        [UNREACHABLE, UNAUTHORIZED, REFUSED, CLOSED, SILENT, FLOOD, MESSAGE_BYTES, BROKEN];
 
     /// In one word, for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Dial(DialError::Unauthorized { .. }) => UNAUTHORIZED,
-            Self::Dial(_) => UNREACHABLE,
+            Self::Dial(DialError::Refused { .. } | DialError::NoTunnel { .. }) => REFUSED,
+            Self::Dial(DialError::BadUrl(_) | DialError::Io { .. } | DialError::Timeout { .. }) => {
+                UNREACHABLE
+            }
             Self::Closed { .. } => CLOSED,
             Self::Lost(loss) => loss.reason,
         }
@@ -91,6 +95,7 @@ impl LinkError {
 
 const UNREACHABLE: &str = "unreachable";
 const UNAUTHORIZED: &str = "unauthorized";
+const REFUSED: &str = "refused";
 const CLOSED: &str = "closed";
 const SILENT: &str = "silent";
 

@@ -173,7 +173,7 @@ impl ServerHandler for Fixture {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        // Any will do that is not younger than the acknowledgement.
+        // Ours, as long as listeners come one after the other, which they do in the suites.
         let accepted = self.accepted(VecDeque::pop_front);
         let mut changes = accepted.unwrap_or_else(|| self.changes.subscribe());
         loop {
