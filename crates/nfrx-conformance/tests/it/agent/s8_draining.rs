@@ -60,9 +60,9 @@ async fn no_probe_takes_a_drain_back() {
     let (mut rig, mut tunnel) = Rig::registered().await;
     tunnel.socket.say(&request("r-1", "/chat/completions", "{}")).await;
     let answering = rig.backend.asked().await.begin(200, &[]);
+    tunnel.socket.hear_a("http_proxy_response_headers").await;
     rig.agent.stop();
     tunnel.socket.hear_a("status_update").await;
-    tunnel.socket.hear_a("http_proxy_response_headers").await;
     rig.backend.list(&["m", "n"]);
     // Longer than until the next probe.
     tunnel.socket.hear_no_news(std::time::Duration::from_secs(90)).await;
