@@ -13,7 +13,7 @@ use nfrx_tunnel::{
     AgentService, Connect, DialError, Identity, LinkConfig, LinkError, LinkParts, LinkState, Offer,
     ServerUrl, TcpConnect, keep_connected_or,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -167,15 +167,7 @@ impl Agent {
             reconnect: self.config.reconnect,
         };
         let parts = LinkParts { offer: offers, service, heartbeat, drain: drain.watch(), state };
-        let (end, ended) = oneshot::channel();
-        // In a task of its own: a runtime asks the system for events before it polls the future of
-        // `block_on` again, which this may be, and each answer would wait for that.
-        drain.spawn("link", async move {
-            let _ = end.send(keep_connected_or(link, parts, legacy).await);
-        });
-        // Nothing has cut it where this is asked, so it panicked.
-        let panicked = || Err(LinkError::Lost("the link panicked".into()));
-        let mut link = pin!(async move { ended.await.unwrap_or_else(|_| panicked()) });
+        let mut link = pin!(keep_connected_or(link, parts, legacy));
         let limit = self.config.drain_timeout;
         let mut watcher = Watcher { hold, status: self.status.clone(), limit, deadline: None };
         let result = tokio::select! {
