@@ -113,7 +113,7 @@ impl fmt::Display for AgentState {
 }
 
 /// Where the parts of an agent write what they know. Clones share it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct StatusBoard {
     status: Arc<watch::Sender<AgentStatus>>,
     jobs: Arc<Jobs>,
@@ -132,15 +132,8 @@ impl Default for StatusBoard {
             LinkError::REASONS.len(),
             Counter::default,
         );
-        // Served from the start: an alert on growth needs the zero that it grows from.
-        LinkError::REASONS.iter().for_each(|reason| drop(link_failures.with([reason])));
+        link_failures.begin_at_zero(LinkError::REASONS.map(|reason| [reason]));
         Self { status: Arc::default(), jobs: Arc::default(), link_failures: Arc::new(link_failures) }
-    }
-}
-
-impl fmt::Debug for StatusBoard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StatusBoard").field("status", &self.status.borrow()).finish_non_exhaustive()
     }
 }
 

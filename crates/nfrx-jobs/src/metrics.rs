@@ -163,8 +163,7 @@ impl JobsMetrics {
     }
 
     pub(crate) fn register(&self, metrics: &mut dyn MetricsRegistry) -> Result<(), MetricsError> {
-        // An alert on growth needs the zero that it grows from.
-        Bound::ALL.iter().for_each(|bound| drop(self.refused.with([bound.label()])));
+        self.refused.begin_at_zero(Bound::ALL.map(|bound| [bound.label()]));
         metrics.register(Arc::clone(&self.created) as _)?;
         metrics.register(Arc::clone(&self.ended) as _)?;
         metrics.register(Arc::clone(&self.refused) as _)?;

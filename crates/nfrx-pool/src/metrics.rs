@@ -214,8 +214,7 @@ impl RequestMetrics {
     /// The workers of this pool are counted from now on.
     pub(crate) fn watch(&self, pool: &Arc<Inner>) {
         self.pools.add(pool);
-        // An alert on growth needs the zero that it grows from.
-        Refusal::ALL.iter().for_each(|why| drop(self.queue_refused.with([pool.config.plugin, why.label()])));
+        self.queue_refused.begin_at_zero(Refusal::ALL.map(|why| [pool.config.plugin, why.label()]));
     }
 
     pub(crate) fn queue_length(&self, ext: &'static str) -> Arc<Gauge> {

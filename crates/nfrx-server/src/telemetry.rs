@@ -136,8 +136,7 @@ impl Telemetry {
             spans_dropped: counter("nfrx_trace_spans_dropped_total", "spans that no collector got", []),
             sessions: gauge("nfrx_server_sessions", "sessions of browsers"),
         };
-        // Served from the start: an alert on growth needs the zero that it grows from.
-        Bound::ALL.iter().for_each(|bound| drop(telemetry.refused.with([bound.label()])));
+        telemetry.refused.begin_at_zero(Bound::ALL.map(|bound| [bound.label()]));
         telemetry.accepted.with([]);
         telemetry.panics.with([]);
         telemetry.spans_dropped.with([]);

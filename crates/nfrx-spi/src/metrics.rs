@@ -4,6 +4,7 @@
 //! everything else under `other`, so that no client can make the process grow by
 //! inventing names (KD-30).
 
+use std::fmt;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -296,6 +297,11 @@ impl<I: Instrument, const N: usize> Family<I, N> {
         Arc::clone(&made.get().instrument)
     }
 
+    /// Serves these label sets from now on, at zero: an alert on growth needs the zero that it grows from.
+    pub fn begin_at_zero<'a>(&self, sets: impl IntoIterator<Item = [&'a str; N]>) {
+        sets.into_iter().for_each(|values| drop(self.with(values)));
+    }
+
     fn hash(&self, values: [impl AsRef<str>; N]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         values.iter().for_each(|value| value.as_ref().hash(&mut hasher));
@@ -305,6 +311,12 @@ impl<I: Instrument, const N: usize> Family<I, N> {
     /// Drops the series for which `stays` says no, such as those of workers that left.
     pub fn retain(&self, mut stays: impl FnMut(&[String; N]) -> bool) {
         self.series.write().unwrap_or_else(PoisonError::into_inner).retain(|one| stays(&one.values));
+    }
+}
+
+impl<I, const N: usize> fmt::Debug for Family<I, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

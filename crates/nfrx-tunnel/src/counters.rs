@@ -12,8 +12,7 @@ pub(crate) const FLOOD: &str = "flood";
 pub(crate) const MESSAGE_BYTES: &str = "message_bytes";
 pub(crate) const BROKEN: &str = "broken";
 
-/// Why tunnels end: served from the start, since an alert on growth needs the zero that it
-/// grows from.
+/// Why tunnels end.
 const REASONS: [&str; 12] = [
     "replaced",
     "expired",
@@ -60,7 +59,7 @@ impl Default for TunnelCounters {
             REASONS_MAX,
             Counter::default,
         );
-        REASONS.iter().for_each(|reason| drop(closed.with([reason])));
+        closed.begin_at_zero(REASONS.map(|reason| [reason]));
         Self {
             open: Gauge::default(),
             streams_open: Gauge::default(),

@@ -24,6 +24,13 @@ const UNAUTHORIZED_WAIT: Duration = Duration::from_secs(30);
 /// Before the first dial after a relay said that it restarts; up to half a second more.
 const RESTART_WAIT: Duration = Duration::from_millis(250);
 
+// Why there is no tunnel, beside the reasons that both ends have.
+const UNREACHABLE: &str = "unreachable";
+const UNAUTHORIZED: &str = "unauthorized";
+const REFUSED: &str = "refused";
+const CLOSED: &str = "closed";
+const SILENT: &str = "silent";
+
 /// How an agent is connected.
 pub struct LinkConfig {
     /// Where the server takes tunnels.
@@ -92,12 +99,6 @@ impl LinkError {
         }
     }
 }
-
-const UNREACHABLE: &str = "unreachable";
-const UNAUTHORIZED: &str = "unauthorized";
-const REFUSED: &str = "refused";
-const CLOSED: &str = "closed";
-const SILENT: &str = "silent";
 
 /// How a tunnel broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

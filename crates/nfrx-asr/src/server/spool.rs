@@ -60,8 +60,7 @@ impl Spool {
             4,
             Counter::default,
         );
-        // An alert on growth needs the zero that it grows from.
-        [TOO_LARGE, FULL].iter().for_each(|reason| drop(refused.with([reason])));
+        refused.begin_at_zero([[TOO_LARGE], [FULL]]);
         Self { dir, bytes_max, used: AtomicU64::new(0), files: Counter::default(), refused }
     }
 

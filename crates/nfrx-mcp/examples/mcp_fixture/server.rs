@@ -1,7 +1,7 @@
 //! What the fixture answers to which request.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
@@ -43,8 +43,8 @@ impl Fixture {
         Self { tasks: TaskManager::new(), changes, accepted }
     }
 
-    fn accepted<T>(&self, work: impl FnOnce(&mut VecDeque<broadcast::Receiver<Change>>) -> T) -> T {
-        work(&mut self.accepted.lock().unwrap_or_else(PoisonError::into_inner))
+    fn accepted(&self) -> MutexGuard<'_, VecDeque<broadcast::Receiver<Change>>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,13 +168,13 @@ impl ServerHandler for Fixture {
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        self.accepted(|accepted| accepted.push_back(self.changes.subscribe()));
+        self.accepted().push_back(self.changes.subscribe());
         Some(requested.supported_by(&self.get_info().capabilities))
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         // Ours, as long as listeners come one after the other, which they do in the suites.
-        let accepted = self.accepted(VecDeque::pop_front);
+        let accepted = self.accepted().pop_front();
         let mut changes = accepted.unwrap_or_else(|| self.changes.subscribe());
         loop {
             let change = tokio::select! {
